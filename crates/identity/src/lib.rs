@@ -1,0 +1,1 @@
+//! Certificates to mutual-TLS configurations, SPIFFE IDs read back and checked.

@@ -1,0 +1,1 @@
+//! Wire schema of OmniRelay: protobuf messages, protocol numbers, size limits.

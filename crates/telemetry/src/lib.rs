@@ -1,0 +1,1 @@
+//! Metric catalogue, Prometheus exporter and tracing set-up for OmniRelay binaries.

@@ -1,0 +1,1 @@
+//! Real nodes on loopback with certificates made for the test.
