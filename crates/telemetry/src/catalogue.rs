@@ -1,0 +1,129 @@
+//! The one table of every metric that the mesh emits.
+
+use metrics::Unit;
+
+/// What a metric measures, and how.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Only goes up, and starts at 0 with the process.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts observations by size.
+    Histogram {
+        /// Upper bounds of the buckets, ascending, in the metric's unit; `+Inf` comes by itself.
+        buckets: &'static [f64],
+    },
+}
+
+/// One metric: all that its readers may count on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metric {
+    /// Its name in Prometheus.
+    pub name: &'static str,
+    /// What kind it is.
+    pub kind: Kind,
+    /// What is counted or measured.
+    pub unit: Unit,
+    /// One line for people.
+    pub help: &'static str,
+    /// Names of its labels; their values are from small fixed sets.
+    pub labels: &'static [&'static str],
+}
+
+/// Upper bounds for round trips, in milliseconds: from one machine to the other side of the earth.
+const RTT_MS_BUCKETS: &[f64] =
+    &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0];
+
+/// The same bounds in seconds.
+const RTT_SECONDS_BUCKETS: &[f64] =
+    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+const CATALOGUE: &[Metric] = &[
+    // the mesh: what this node sees
+    gauge("mesh_gossip_members", "Members of the mesh as this node sees them.", &["mesh_status"]),
+    gauge("mesh_gossip_links", "Connections to other members that are open.", &[]),
+    counter("mesh_gossip_events_total", "Changes in the life of members, as this node saw them.", &["event"]),
+    // the mesh: what it costs and how well it goes
+    Metric {
+        name: "mesh_gossip_rtt_ms",
+        kind: Kind::Histogram { buckets: RTT_MS_BUCKETS },
+        unit: Unit::Milliseconds,
+        help: "Round trip of probes in milliseconds; new readers use mesh_gossip_rtt_seconds.",
+        labels: &[],
+    },
+    Metric {
+        name: "mesh_gossip_rtt_seconds",
+        kind: Kind::Histogram { buckets: RTT_SECONDS_BUCKETS },
+        unit: Unit::Seconds,
+        help: "Round trip of probes in seconds.",
+        labels: &[],
+    },
+    counter(
+        "mesh_gossip_messages_total",
+        "Gossip messages received and sent, by how that went.",
+        &["mesh_direction", "mesh_outcome"],
+    ),
+    counter("mesh_gossip_rejected_total", "Received gossip messages that were dropped, by reason.", &["reason"]),
+    counter("mesh_gossip_refused_total", "Gossip connections and hellos that were refused, by reason.", &["reason"]),
+    counter("mesh_gossip_dropped_total", "Gossip work dropped because a queue was full.", &["queue"]),
+    gauge("mesh_gossip_queue_depth", "Gossip messages that wait to be handled or sent.", &[]),
+    counter("mesh_gossip_dials_total", "Attempts to connect to another member, by outcome.", &["outcome"]),
+    counter("mesh_gossip_digest_mismatches_total", "Probes whose digest showed that the two tables differ.", &[]),
+    counter("mesh_gossip_syncs_total", "Delta syncs with another member.", &[]),
+    // the control endpoint
+    counter("omnirelay_control_requests_total", "Requests answered at the control endpoint.", &["route", "code"]),
+    counter("omnirelay_control_refused_total", "Connections refused at the control endpoint, by reason.", &["reason"]),
+    // the process
+    gauge("omnirelay_build_info", "Always 1; the labels say what is running.", &["version"]),
+];
+
+const fn counter(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Metric {
+    Metric { name, kind: Kind::Counter, unit: Unit::Count, help, labels }
+}
+
+const fn gauge(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Metric {
+    Metric { name, kind: Kind::Gauge, unit: Unit::Count, help, labels }
+}
+
+/// Returns every metric that the mesh emits. A name that a process shows and this lacks is a bug.
+#[must_use]
+pub const fn catalogue() -> &'static [Metric] {
+    CATALOGUE
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_name_is_there_once() {
+        let names: BTreeSet<_> = CATALOGUE.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), CATALOGUE.len());
+    }
+
+    #[test]
+    fn names_and_labels_are_prometheus_words_and_only_counters_end_in_total() {
+        let word = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        for metric in CATALOGUE {
+            assert!(word(metric.name), "{}", metric.name);
+            assert!(metric.labels.iter().all(|label| word(label)), "labels of {}", metric.name);
+            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn buckets_ascend_and_both_spellings_of_the_round_trip_share_them() {
+        for (millis, seconds) in RTT_MS_BUCKETS.iter().zip(RTT_SECONDS_BUCKETS) {
+            assert!((millis / 1000.0 - seconds).abs() < 1e-12, "{millis} ms is not {seconds} s");
+        }
+        for metric in CATALOGUE {
+            if let Kind::Histogram { buckets } = metric.kind {
+                assert!(buckets.is_sorted_by(|a, b| a < b), "{}", metric.name);
+                assert_eq!(buckets.len(), 15, "{}", metric.name);
+            }
+        }
+    }
+}
