@@ -1,1 +1,26 @@
 //! The control endpoint: members, metrics, health over mutual TLS.
+//!
+//! [`router`] answers from [`Ports`] and opens no socket; [`Server`] serves any router to clients that
+//! prove who they are. It knows no gossip, no exporter and no key: the ports bring snapshots and text, a
+//! ready `rustls` configuration brings the certificates. Plain HTTP is served on loopback only.
+//!
+//! | route | answer |
+//! |---|---|
+//! | `GET /control/peers[?status=][&role=]`, also below `/omnirelay` | members, the local one first |
+//! | `GET /metrics` | Prometheus text, version 0.0.4 |
+//! | `GET /healthz` | 200 while the process answers at all |
+//! | `GET /readyz` | 200, or 503 with the issues while it must not get work |
+
+mod clock;
+mod error;
+mod health;
+mod http;
+mod peers;
+mod routes;
+mod security;
+mod server;
+
+pub use health::Readiness;
+pub use routes::{Ports, router};
+pub use security::{PeerName, PeerRefused, Security, VerifyPeer};
+pub use server::{BindError, Limits, Server};

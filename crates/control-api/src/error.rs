@@ -1,0 +1,39 @@
+//! What a client is told when it asks for something it cannot have.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// Why a request is refused; answered as `{"error":{"code":…,"message":…}}`.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error("{message}")]
+    InvalidArgument { message: String },
+    #[error("nothing is at `{path}`; see /control/peers, /metrics, /healthz, /readyz")]
+    NotFound { path: String },
+    #[error("`{method}` is not possible here")]
+    MethodNotAllowed { method: String },
+}
+
+#[derive(Serialize)]
+struct Body {
+    error: Detail,
+}
+
+#[derive(Serialize)]
+struct Detail {
+    code: &'static str,
+    message: String,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, code) = match &self {
+            Self::InvalidArgument { .. } => (StatusCode::BAD_REQUEST, "invalid-argument"),
+            Self::NotFound { .. } => (StatusCode::NOT_FOUND, "not-found"),
+            Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed"),
+        };
+        (status, Json(Body { error: Detail { code, message: self.to_string() } })).into_response()
+    }
+}

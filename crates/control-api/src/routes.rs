@@ -1,0 +1,103 @@
+//! What is asked at which path, and where the answer comes from.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{MatchedPath, Query, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use peers_core::MembershipView;
+
+use crate::Readiness;
+use crate::clock::Now;
+use crate::error::ApiError;
+use crate::peers::{Filter, RawFilter, document};
+
+/// Where the answers come from. Cloning shares them.
+#[derive(Clone)]
+pub struct Ports {
+    /// Shows the members.
+    pub members: Arc<dyn MembershipView>,
+    /// Returns the metrics of the process as Prometheus text; called once for each scrape, must not block.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Says whether the node may get work.
+    pub readiness: Readiness,
+}
+
+impl fmt::Debug for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ports").field("readiness", &self.readiness).finish_non_exhaustive()
+    }
+}
+
+/// Returns the routes of the control endpoint. It needs no runtime or socket to answer a request.
+pub fn router(ports: Ports) -> Router {
+    let work = Router::new()
+        .route("/control/peers", get(peers))
+        .route("/omnirelay/control/peers", get(peers))
+        .route("/metrics", get(metrics_text))
+        .route_layer(from_fn_with_state(ports.clone(), count_active));
+    Router::new()
+        .merge(work)
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(axum::middleware::from_fn(finish))
+        .with_state(ports)
+}
+
+async fn peers(
+    State(ports): State<Ports>,
+    query: Result<Query<RawFilter>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(raw) = query?;
+    let filter = Filter::try_from(raw)?;
+    Ok(Json(document(&ports.members.current(), &Now::read(), &filter)).into_response())
+}
+
+async fn metrics_text(State(ports): State<Ports>) -> Response {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (ports.metrics)()).into_response()
+}
+
+/// Answers 200 whatever the issues: it says that the process lives, and killing it would cure none of them.
+async fn healthz(State(ports): State<Ports>) -> Response {
+    Json(ports.readiness.health()).into_response()
+}
+
+async fn readyz(State(ports): State<Ports>) -> Response {
+    let health = ports.readiness.health();
+    let status = if health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(health)).into_response()
+}
+
+async fn not_found(uri: Uri) -> ApiError {
+    ApiError::NotFound { path: uri.path().to_owned() }
+}
+
+async fn method_not_allowed(method: Method) -> ApiError {
+    ApiError::MethodNotAllowed { method: method.to_string() }
+}
+
+async fn count_active(State(ports): State<Ports>, request: Request, next: Next) -> Response {
+    let _active = ports.readiness.begin_request();
+    next.run(request).await
+}
+
+/// Counts the request by route, never by path: paths are the client's to invent.
+async fn finish(request: Request, next: Next) -> Response {
+    let route =
+        request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().into());
+    let mut response = next.run(request).await;
+    let code = response.status().as_u16().to_string();
+    metrics::counter!("omnirelay_control_requests_total", "route" => route, "code" => code).increment(1);
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,91 @@
+//! Who may connect.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::{CertificateError, ServerConfig};
+
+/// Reads who the client is from its certificates, the leaf first, and decides whether it may connect.
+pub type VerifyPeer = dyn Fn(&[CertificateDer<'_>]) -> Result<PeerName, PeerRefused> + Send + Sync;
+
+/// How clients prove who they are.
+#[derive(Clone)]
+pub enum Security {
+    /// TLS, and every client has a certificate.
+    MutualTls {
+        /// Asks for and checks client certificates; its ALPN list names `h2` and `http/1.1`.
+        config: Arc<ServerConfig>,
+        /// Called once for each connection, after the certificates were checked against the CA.
+        verify_peer: Arc<VerifyPeer>,
+    },
+    /// Plain HTTP for the newcomer's own machine: anybody on it may ask. Any other address is refused.
+    PlaintextLoopback,
+}
+
+impl fmt::Debug for Security {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MutualTls { .. } => "MutualTls",
+            Self::PlaintextLoopback => "PlaintextLoopback",
+        })
+    }
+}
+
+/// Who a client is, as its certificate says. Handlers find it among the extensions of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerName(Arc<str>);
+
+impl PeerName {
+    /// Makes a name of what the certificate says, such as a SPIFFE ID.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// Returns the name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PeerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a client with a valid certificate may still not connect.
+#[derive(Debug, thiserror::Error)]
+#[error("client is refused: {reason}")]
+pub struct PeerRefused {
+    /// One word of a small fixed set, for the metric, such as `wrong_cluster`.
+    pub reason: &'static str,
+    /// What was found.
+    pub source: Box<dyn Error + Send + Sync>,
+}
+
+/// Returns the word for the metric: why a TLS handshake failed.
+pub(crate) fn handshake_reason(error: &std::io::Error) -> &'static str {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        None => "connection_lost",
+        Some(rustls::Error::NoCertificatesPresented) => "no_client_certificate",
+        Some(rustls::Error::InvalidCertificate(reason)) => certificate_reason(reason),
+        Some(rustls::Error::InvalidMessage(_)) => "not_tls",
+        Some(rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol) => "incompatible",
+        Some(rustls::Error::AlertReceived(_)) => "refused_by_client",
+        Some(_) => "tls_failed",
+    }
+}
+
+const fn certificate_reason(error: &CertificateError) -> &'static str {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "expired_certificate",
+        CertificateError::UnknownIssuer => "unknown_issuer",
+        CertificateError::Revoked => "revoked_certificate",
+        _ => "bad_certificate",
+    }
+}

@@ -1,0 +1,5 @@
+//! The control endpoint, asked as its clients do.
+
+mod mesh;
+mod routes;
+mod server;
