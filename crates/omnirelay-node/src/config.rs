@@ -1,0 +1,202 @@
+//! The node's configuration: defaults < files < environment < `--set` < named flags.
+//!
+//! No other crate reads configuration; they take `Options` made from this.
+
+mod duration;
+mod env;
+mod file;
+mod keys;
+mod origin;
+mod print;
+mod problem;
+mod setting;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mesh_types::{ClusterId, Endpoint, NodeId, Region, Role};
+use telemetry::LogFormat;
+
+pub(crate) use keys::Key;
+pub(crate) use print::{PrintFormat, print};
+pub(crate) use problem::{ConfigError, Problem};
+use settings::Reader;
+pub(crate) use settings::{Settings, Sources};
+
+/// Named flags set these.
+pub(crate) mod flag_keys {
+    pub(crate) use super::keys::{
+        BIND_ADDRESS, CERTIFICATE, CLUSTER_ID, CONTROL_ADDRESS, LOG_FILTER, LOG_FORMAT, NODE_ID, PORT, PRIVATE_KEY,
+        ROLE, SEED_PEERS, TRUST_BUNDLE,
+    };
+}
+
+/// What the configuration is read for, which decides how much of it has to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be shown: what is not set may stay unset.
+    Show,
+    /// To run a node.
+    Run,
+    /// To run a node of `dev`, whose control endpoint may speak plain HTTP on loopback.
+    RunInDev,
+}
+
+/// The configuration of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    pub(crate) gossip: GossipConfig,
+    pub(crate) tls: TlsConfig,
+    pub(crate) control: ControlConfig,
+    pub(crate) log: LogConfig,
+}
+
+/// `mesh.gossip.*`; the meaning of each is documented at `gossip::Options`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GossipConfig {
+    pub(crate) enabled: bool,
+    /// Unset: the certificate's. Set: must be the certificate's.
+    pub(crate) node_id: Option<NodeId>,
+    /// Unset: the certificate's. Set: must be the certificate's.
+    pub(crate) cluster_id: Option<ClusterId>,
+    /// Unset: the certificate's. Set: must be the certificate's.
+    pub(crate) role: Option<Role>,
+    pub(crate) region: Region,
+    pub(crate) mesh_version: String,
+    pub(crate) http3_support: bool,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) bind_address: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) advertise_host: Option<String>,
+    pub(crate) advertise_port: Option<NonZeroU16>,
+    pub(crate) seed_peers: Vec<Endpoint>,
+    pub(crate) interval: Duration,
+    pub(crate) fanout: u8,
+    pub(crate) suspicion_interval: Duration,
+    pub(crate) ping_timeout: Duration,
+    pub(crate) retransmit_limit: u8,
+    pub(crate) metadata_refresh_period: Duration,
+    pub(crate) max_links: usize,
+    pub(crate) idle_timeout: Duration,
+}
+
+/// `mesh.gossip.tls.*`: the files behind both endpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TlsConfig {
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) trust_bundle: Option<PathBuf>,
+}
+
+/// `control.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ControlConfig {
+    pub(crate) enabled: bool,
+    pub(crate) address: SocketAddr,
+    pub(crate) plaintext: bool,
+}
+
+/// `log.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogConfig {
+    pub(crate) format: LogFormat,
+    pub(crate) filter: String,
+}
+
+impl Config {
+    /// Reads the configuration from all its sources.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub(crate) fn load(sources: &Sources, purpose: Purpose) -> Result<Self, ConfigError> {
+        let (settings, problems) = Settings::gather(sources);
+        Self::read(&settings, problems, purpose)
+    }
+
+    /// Gives the settings their types. `source_problems` is what is wrong with the sources themselves.
+    ///
+    /// # Errors
+    /// Everything that is wrong, `source_problems` included.
+    pub(crate) fn read(
+        settings: &Settings,
+        source_problems: Vec<Problem>,
+        purpose: Purpose,
+    ) -> Result<Self, ConfigError> {
+        let mut reader = Reader { settings, problems: source_problems };
+        let config = Self {
+            gossip: GossipConfig::read(&mut reader),
+            tls: TlsConfig {
+                certificate: reader.optional(keys::CERTIFICATE),
+                key: reader.optional(keys::PRIVATE_KEY),
+                trust_bundle: reader.optional(keys::TRUST_BUNDLE),
+            },
+            control: ControlConfig {
+                enabled: reader.value(keys::CONTROL_ENABLED),
+                address: reader.value(keys::CONTROL_ADDRESS),
+                plaintext: reader.value(keys::CONTROL_PLAINTEXT),
+            },
+            log: LogConfig { format: reader.value(keys::LOG_FORMAT), filter: reader.value(keys::LOG_FILTER) },
+        };
+        let mut problems = reader.problems;
+        config.check(settings, purpose, &mut problems);
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
+    }
+
+    /// Adds what is wrong with values that are each valid.
+    fn check(&self, settings: &Settings, purpose: Purpose, problems: &mut Vec<Problem>) {
+        if purpose == Purpose::Show {
+            return;
+        }
+        if !self.gossip.enabled && !self.control.enabled {
+            problems.push(Problem::NothingEnabled);
+        }
+        let allowed = purpose == Purpose::RunInDev && self.control.address.ip().is_loopback();
+        if self.control.enabled && self.control.plaintext && !allowed {
+            problems.push(Problem::Plaintext { origin: settings.origin(keys::CONTROL_PLAINTEXT) });
+        }
+        let tls = [
+            (keys::CERTIFICATE, "the PEM file of this node's certificate chain"),
+            (keys::PRIVATE_KEY, "the PEM file of the certificate's private key"),
+            (keys::TRUST_BUNDLE, "the PEM file of the CA certificates that this node trusts"),
+        ];
+        for (key, what) in tls {
+            if !settings.is_set(key) {
+                problems.push(Problem::Missing { key: key.path, what });
+            }
+        }
+    }
+}
+
+impl GossipConfig {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            enabled: reader.value(keys::GOSSIP_ENABLED),
+            node_id: reader.optional(keys::NODE_ID),
+            cluster_id: reader.optional(keys::CLUSTER_ID),
+            role: reader.optional(keys::ROLE),
+            region: reader.value(keys::REGION),
+            mesh_version: reader.value(keys::MESH_VERSION),
+            http3_support: reader.value(keys::HTTP3_SUPPORT),
+            labels: reader.optional(keys::LABELS).unwrap_or_default(),
+            bind_address: reader.value(keys::BIND_ADDRESS),
+            port: reader.value(keys::PORT),
+            advertise_host: reader.optional(keys::ADVERTISE_HOST),
+            advertise_port: reader.optional(keys::ADVERTISE_PORT),
+            seed_peers: reader.value(keys::SEED_PEERS),
+            interval: reader.value(keys::INTERVAL),
+            fanout: reader.value(keys::FANOUT),
+            suspicion_interval: reader.value(keys::SUSPICION_INTERVAL),
+            ping_timeout: reader.value(keys::PING_TIMEOUT),
+            retransmit_limit: reader.value(keys::RETRANSMIT_LIMIT),
+            metadata_refresh_period: reader.value(keys::METADATA_REFRESH_PERIOD),
+            max_links: reader.value(keys::MAX_LINKS),
+            idle_timeout: reader.value(keys::IDLE_TIMEOUT),
+        }
+    }
+}

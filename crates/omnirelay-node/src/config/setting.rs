@@ -1,0 +1,153 @@
+//! Types that a setting can have.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use figment::value::Value;
+use mesh_types::{ClusterId, Endpoint, NodeId, Region, Role};
+use telemetry::LogFormat;
+
+use super::duration;
+
+/// A type that a setting can have.
+pub(crate) trait Setting: Sized {
+    /// Reads a value.
+    ///
+    /// # Errors
+    /// What would be valid, as a clause that ends a sentence about the value.
+    fn from_value(value: &Value) -> Result<Self, String>;
+}
+
+fn text(value: &Value) -> Result<&str, String> {
+    value.as_str().ok_or_else(|| "a text in quotes is valid".to_owned())
+}
+
+fn parsed<T: FromStr<Err: std::error::Error>>(value: &Value) -> Result<T, String> {
+    text(value)?.parse().map_err(|error: T::Err| error.to_string())
+}
+
+fn whole<T: TryFrom<i128>>(value: &Value, range: &str) -> Result<T, String> {
+    // Too large for `T` is as wrong as not a number: the range says both.
+    let number = value.to_i128().and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| format!("a whole number {range} is valid"))
+}
+
+impl Setting for bool {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        value.to_bool().ok_or_else(|| "`true` or `false` is valid".to_owned())
+    }
+}
+
+impl Setting for u8 {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        whole(value, "from 0 to 255")
+    }
+}
+
+impl Setting for u16 {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        whole(value, "from 0 to 65535")
+    }
+}
+
+impl Setting for NonZeroU16 {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let valid = "from 1 to 65535";
+        Self::new(whole(value, valid)?).ok_or_else(|| format!("a whole number {valid} is valid"))
+    }
+}
+
+impl Setting for usize {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        whole(value, "from 0")
+    }
+}
+
+impl Setting for Duration {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        value.as_str().and_then(duration::parse).ok_or_else(|| duration::FORMS.to_owned())
+    }
+}
+
+impl Setting for String {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value).map(str::to_owned)
+    }
+}
+
+impl Setting for PathBuf {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match text(value)? {
+            "" => Err("the path of a file is valid".to_owned()),
+            path => Ok(Self::from(path)),
+        }
+    }
+}
+
+impl Setting for IpAddr {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let address = value.as_str().and_then(|text| text.parse().ok());
+        address.ok_or_else(|| "an IP address such as `0.0.0.0` or `::` is valid".to_owned())
+    }
+}
+
+impl Setting for SocketAddr {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let address = value.as_str().and_then(|text| text.parse().ok());
+        address.ok_or_else(|| "an IP address and a port such as `127.0.0.1:17420` are valid".to_owned())
+    }
+}
+
+impl Setting for NodeId {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        parsed(value)
+    }
+}
+
+impl Setting for ClusterId {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        parsed(value)
+    }
+}
+
+impl Setting for Role {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        parsed(value)
+    }
+}
+
+impl Setting for Region {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        parsed(value)
+    }
+}
+
+impl Setting for Vec<Endpoint> {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let items = value.as_array().ok_or_else(|| "a list such as `[\"10.0.0.7:17421\"]` is valid".to_owned())?;
+        items.iter().map(parsed).collect()
+    }
+}
+
+impl Setting for BTreeMap<String, String> {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let valid = "a table of texts such as `{ rack = \"r1\" }` is valid";
+        let entries = value.as_dict().ok_or_else(|| valid.to_owned())?;
+        let entry = |(name, text): (&String, &Value)| Some((name.clone(), text.as_str()?.to_owned()));
+        entries.iter().map(entry).collect::<Option<_>>().ok_or_else(|| valid.to_owned())
+    }
+}
+
+impl Setting for LogFormat {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value.as_str() {
+            Some("text") => Ok(Self::Text),
+            Some("json") => Ok(Self::Json),
+            _ => Err("`text` or `json` is valid".to_owned()),
+        }
+    }
+}
