@@ -1,0 +1,421 @@
+//! The state machine: what goes in, what comes out, and which timer is due.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mesh_types::{
+    BootEpoch, Endpoint, Incarnation, Member, MemberState, Membership, MetadataVersion, NodeId, NodeMetadata,
+};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use crate::claim::{Claim, Standing};
+use crate::dissemination::Outbox;
+use crate::event::{Event, Stats};
+use crate::options::{Options, OptionsError};
+use crate::overlay::Overlay;
+use crate::probing::{Join, Prober};
+use crate::record::{Record, RecordError};
+use crate::suspicion::Accusation;
+use crate::sync::Syncs;
+use crate::table::{Entry, Table, metadata_of, own_update};
+use crate::verification::Verification;
+use crate::wire::{self, Body, Message, Rejected, Update};
+
+/// How long a departed member stays visible; its tombstone stays longer.
+const DEPARTED_VISIBLE: Duration = Duration::from_secs(300);
+
+/// How long a tombstone keeps old news of a departed member from bringing it back.
+const TOMBSTONE_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// Who the local node is.
+#[derive(Debug, Clone)]
+pub struct LocalNode {
+    /// Its name: the one in its certificate.
+    pub id: NodeId,
+    /// This life of it: at least 1, and higher than the last, as far as the shell can tell. If the mesh
+    /// remembers a higher one, the core raises it.
+    pub boot_epoch: BootEpoch,
+    /// What it says of itself.
+    pub metadata: NodeMetadata,
+}
+
+/// Why a core cannot start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An option is out of range.
+    #[error("option is not valid")]
+    Options(#[from] OptionsError),
+    /// The node's own metadata is not valid.
+    #[error("metadata of `{node}` is not valid")]
+    Metadata {
+        /// The node.
+        node: NodeId,
+        /// What is wrong.
+        #[source]
+        source: RecordError,
+    },
+}
+
+/// What happens to the core.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A message came in from the node that the link's certificate names.
+    Message {
+        /// The node that the certificate names.
+        from: &'a NodeId,
+        /// The datagram, or the whole of the stream.
+        bytes: Bytes,
+    },
+    /// A timer is due: call when [`Core::poll_timeout`] has passed. Too early does nothing.
+    Timeout,
+    /// These seeds may be dialled to find the mesh. Replaces earlier ones.
+    Join(Vec<Endpoint>),
+    /// What the node says of itself has changed.
+    SetMetadata(NodeMetadata),
+    /// Say goodbye; the core is silent afterwards.
+    Leave,
+}
+
+/// How a message is to travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Channel {
+    /// Unreliable, unordered, at most [`mesh_proto::MAX_DATAGRAM_BYTES`] long.
+    Datagram,
+    /// Reliable, one message a stream.
+    Stream,
+}
+
+/// What the core wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send to a member; dial it first if there is no link.
+    Send {
+        /// The member; the link's certificate must name it.
+        to: NodeId,
+        /// Where it listens.
+        endpoint: Endpoint,
+        /// How to send.
+        channel: Channel,
+        /// The message.
+        bytes: Bytes,
+    },
+    /// Dial a seed, whose name is not known yet, unless a dial is under way.
+    Connect {
+        /// Where it listens.
+        endpoint: Endpoint,
+    },
+    /// Tell whoever listens.
+    Event(Event),
+    /// A probe was answered.
+    Rtt {
+        /// By this member.
+        peer: NodeId,
+        /// After this long.
+        rtt: Duration,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Alone, looking for the mesh.
+    Joining,
+    /// Has met somebody.
+    Running,
+    /// Has said goodbye, or was superseded.
+    Stopped,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    Flush,
+    Probe,
+    Join,
+    Refresh,
+    ProbeMissed(u64),
+    ProbeForgotten(u64),
+    VerifierSilent(NodeId, u64, NodeId),
+    Confirm(NodeId, u64),
+    Verdict(NodeId, u64),
+    VerificationFailed(NodeId, u64),
+    VerificationForgotten(NodeId, u64),
+    Death(NodeId, BootEpoch, Incarnation),
+    HideDeparted(NodeId, BootEpoch),
+    ForgetDeparted(NodeId, BootEpoch),
+}
+
+/// The gossip protocol of one node.
+///
+/// After every call that takes `now`, drain [`Core::poll_output`] to `None`; call [`Input::Timeout`] when
+/// [`Core::poll_timeout`] is due. `now` must not go back.
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) options: Options,
+    pub(crate) rng: SmallRng,
+    pub(crate) local: NodeId,
+    pub(crate) own: Claim,
+    pub(crate) own_version: MetadataVersion,
+    pub(crate) own_record: Record,
+    pub(crate) phase: Phase,
+    pub(crate) table: Table,
+    pub(crate) overlay: Overlay,
+    pub(crate) links: BTreeSet<NodeId>,
+    pub(crate) outbox: Outbox,
+    pub(crate) prober: Prober,
+    pub(crate) join: Join,
+    pub(crate) accusations: BTreeMap<NodeId, Accusation>,
+    pub(crate) verifications: BTreeMap<(NodeId, u64), Verification>,
+    pub(crate) syncs: Syncs,
+    pub(crate) timers: BTreeSet<(Instant, Timer)>,
+    pub(crate) outputs: VecDeque<Output>,
+    pub(crate) stats: Stats,
+    pub(crate) changed_at: Instant,
+    version: u64,
+}
+
+impl Core {
+    /// Starts a node that knows only itself. `seed` decides everything that is left to chance.
+    ///
+    /// # Errors
+    /// An option or the metadata is not valid.
+    pub fn new(local: LocalNode, options: Options, seed: u64, now: Instant) -> Result<Self, StartError> {
+        options.validate()?;
+        let LocalNode { id, boot_epoch, metadata } = local;
+        let cluster = metadata.cluster.clone();
+        let own_record =
+            Record::encode(Arc::new(metadata)).map_err(|source| StartError::Metadata { node: id.clone(), source })?;
+        let boot_epoch = boot_epoch.max(BootEpoch(1));
+        let mut core = Self {
+            rng: SmallRng::seed_from_u64(seed),
+            own: Claim { boot_epoch, incarnation: Incarnation(0), standing: Standing::Alive },
+            own_version: MetadataVersion(1),
+            own_record,
+            phase: Phase::Joining,
+            table: Table::new(cluster, options.max_members),
+            overlay: Overlay::new(options.fanout),
+            links: BTreeSet::new(),
+            outbox: Outbox::default(),
+            prober: Prober::default(),
+            join: Join::default(),
+            accusations: BTreeMap::new(),
+            verifications: BTreeMap::new(),
+            syncs: Syncs::default(),
+            timers: BTreeSet::new(),
+            outputs: VecDeque::new(),
+            stats: Stats::default(),
+            changed_at: now,
+            version: 1,
+            local: id,
+            options,
+        };
+        core.publish_self(now);
+        core.start_probing(now);
+        core.schedule(now + core.options.metadata_refresh_period, Timer::Refresh);
+        Ok(core)
+    }
+
+    /// Takes one input. Drain [`Core::poll_output`] afterwards.
+    ///
+    /// # Errors
+    /// Why the input was dropped; the core is as it was before.
+    pub fn handle(&mut self, input: Input<'_>, now: Instant) -> Result<(), Rejected> {
+        if self.phase == Phase::Stopped {
+            return Ok(());
+        }
+        match input {
+            Input::Message { from, bytes } => self.handle_message(from, bytes, now)?,
+            Input::Timeout => self.handle_timeout(now),
+            Input::Join(seeds) => self.start_join(seeds, now),
+            Input::SetMetadata(metadata) => self.set_metadata(metadata, now)?,
+            Input::Leave => self.leave(now),
+        }
+        Ok(())
+    }
+
+    /// Returns the next thing to do, until there is none.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Returns when [`Input::Timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.phase == Phase::Stopped {
+            return None;
+        }
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Returns a number that changes whenever [`Core::snapshot`] would.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Returns all members as they are now.
+    #[must_use]
+    pub fn snapshot(&self) -> Membership {
+        let members = self.table.iter().filter_map(|(node, entry)| self.member_of(node, entry));
+        Membership { version: self.version, local: self.local.clone(), members: members.collect() }
+    }
+
+    /// Returns the counts since the start.
+    #[must_use]
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Returns the local node's life, which a rejoin raises.
+    #[must_use]
+    pub const fn boot_epoch(&self) -> BootEpoch {
+        self.own.boot_epoch
+    }
+
+    /// Returns the digest of the table: equal on two nodes that know the same.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.table.digest()
+    }
+
+    /// Returns how many updates wait to be sent, over all links.
+    #[must_use]
+    pub fn queue_depth(&self) -> usize {
+        self.outbox.depth()
+    }
+
+    /// Returns the members that the overlay links this node to.
+    #[must_use]
+    pub const fn links(&self) -> &BTreeSet<NodeId> {
+        &self.links
+    }
+
+    fn handle_message(&mut self, from: &NodeId, bytes: Bytes, now: Instant) -> Result<(), Rejected> {
+        let Message { sender, body, bad_updates } = wire::decode(bytes)?;
+        if sender != *from {
+            return Err(Rejected::SenderMismatch { claimed: sender, link: from.clone() });
+        }
+        let Some((last_seen, _)) = self.table.get_mut_observed(from) else {
+            return Err(Rejected::UnknownSender { link: from.clone() });
+        };
+        *last_seen = now;
+        for bad in bad_updates {
+            self.reject_update(bad.node, &bad.error);
+        }
+        match body {
+            Body::Probe { sequence, digest, updates } => self.on_probe(from, sequence, digest, updates, now),
+            Body::Ack { sequence, digest, updates } => self.on_ack(from, sequence, digest, updates, now),
+            Body::Flood { updates } => self.learn(from, updates, now),
+            Body::VerifyRequest { accusation, subject, boot_epoch, incarnation } => {
+                let accused = Claim { boot_epoch, incarnation, standing: Standing::Alive };
+                self.on_verify_request(from, accusation, subject, accused, now);
+            }
+            Body::VerifyReply { accusation, subject, answered } => {
+                self.on_verify_reply(from, accusation, &subject, answered, now);
+            }
+            Body::SyncStart { bucket_sums } => self.on_sync_start(from, &bucket_sums),
+            Body::SyncDiff { buckets, entries } => self.on_sync_diff(from, &buckets, entries, now),
+            Body::SyncRecords { updates, wanted } => self.on_sync_records(from, updates, &wanted, now),
+        }
+        Ok(())
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        while let Some((at, _)) = self.timers.first()
+            && *at <= now
+            && self.phase != Phase::Stopped
+        {
+            let Some((_, timer)) = self.timers.pop_first() else { return };
+            self.fire(timer, now);
+        }
+    }
+
+    fn fire(&mut self, timer: Timer, now: Instant) {
+        match timer {
+            Timer::Flush => self.flush(now),
+            Timer::Probe => self.probe_next(now),
+            Timer::Join => self.dial_seeds(now),
+            Timer::Refresh => self.refresh(now),
+            Timer::ProbeMissed(sequence) => self.on_probe_missed(sequence, now),
+            Timer::ProbeForgotten(sequence) => self.forget_probe(sequence),
+            Timer::VerifierSilent(subject, id, verifier) => self.on_verifier_silent(&subject, id, &verifier, now),
+            Timer::Confirm(subject, id) => self.on_confirm_due(&subject, id, now),
+            Timer::Verdict(subject, id) => self.on_verdict_due(&subject, id, now),
+            Timer::VerificationFailed(requester, id) => self.on_verification_failed(requester, id, now),
+            Timer::VerificationForgotten(requester, id) => self.forget_verification(requester, id),
+            Timer::Death(subject, boot_epoch, incarnation) => self.on_death_due(&subject, boot_epoch, incarnation, now),
+            Timer::HideDeparted(node, boot_epoch) => self.hide_departed(&node, boot_epoch, now),
+            Timer::ForgetDeparted(node, boot_epoch) => self.forget_departed(&node, boot_epoch),
+        }
+    }
+
+    pub(crate) fn schedule(&mut self, at: Instant, timer: Timer) {
+        self.timers.insert((at, timer));
+    }
+
+    pub(crate) fn emit(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Marks the snapshot as changed.
+    pub(crate) fn touch(&mut self) {
+        self.version += 1;
+    }
+
+    /// Returns the member as others see it, if its record is known.
+    pub(crate) fn member(&self, node: &NodeId) -> Option<Member> {
+        self.member_of(node, self.table.get(node)?)
+    }
+
+    fn member_of(&self, node: &NodeId, entry: &Entry) -> Option<Member> {
+        let state = match entry.claim.standing {
+            Standing::Alive if self.accusations.contains_key(node) => MemberState::Suspect,
+            Standing::Alive => MemberState::Alive,
+            Standing::Unreachable => MemberState::Unreachable,
+            Standing::Dead => MemberState::Dead,
+            Standing::Left => MemberState::Left,
+        };
+        Some(Member {
+            id: node.clone(),
+            boot_epoch: entry.claim.boot_epoch,
+            incarnation: entry.claim.incarnation,
+            state,
+            metadata_version: entry.metadata_version,
+            metadata: metadata_of(entry)?,
+            last_seen: entry.last_seen,
+            rtt: entry.rtt,
+        })
+    }
+
+    /// Returns what the local node says of itself.
+    pub(crate) fn own_update(&self) -> Update {
+        own_update(self.local.clone(), self.own, self.own_version, &self.own_record)
+    }
+
+    /// Sets the timers by which a departed member is hidden, then forgotten.
+    pub(crate) fn schedule_departure(&mut self, node: &NodeId, boot_epoch: BootEpoch, now: Instant) {
+        self.schedule(now + DEPARTED_VISIBLE, Timer::HideDeparted(node.clone(), boot_epoch));
+        self.schedule(now + TOMBSTONE_KEPT, Timer::ForgetDeparted(node.clone(), boot_epoch));
+    }
+
+    fn hide_departed(&mut self, node: &NodeId, boot_epoch: BootEpoch, now: Instant) {
+        if self.is_departed(node, boot_epoch) {
+            self.table.drop_record(node);
+            self.changed_at = now;
+            self.touch();
+        }
+    }
+
+    fn forget_departed(&mut self, node: &NodeId, boot_epoch: BootEpoch) {
+        if self.is_departed(node, boot_epoch) {
+            self.table.remove(node);
+        }
+    }
+
+    fn is_departed(&self, node: &NodeId, boot_epoch: BootEpoch) -> bool {
+        let claim = self.table.get(node).map(|entry| entry.claim);
+        claim.is_some_and(|claim| claim.boot_epoch == boot_epoch && claim.standing.is_final())
+    }
+}

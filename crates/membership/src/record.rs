@@ -1,0 +1,182 @@
+//! Records: what a node says of itself, as bytes that travel unchanged and the value they hold.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mesh_proto::gossip as proto;
+use mesh_proto::{MAX_RECORD_BYTES, Message};
+use mesh_types::{MetadataError, NameError, NodeMetadata, ParseEndpointError};
+
+/// Newest record schema this build writes. A reader takes any: fields are only ever added.
+const SCHEMA: u32 = 1;
+
+/// A valid record: the origin's bytes, and what they say.
+///
+/// The bytes are kept because decoding and encoding again would drop the fields that a newer origin added.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub(crate) bytes: Bytes,
+    pub(crate) metadata: Arc<NodeMetadata>,
+}
+
+/// Why a record is refused; each names the field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// It is over the size limit.
+    #[error("record is {bytes} bytes long, more than {MAX_RECORD_BYTES}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// It is no protobuf message.
+    #[error("record cannot be decoded")]
+    Malformed {
+        /// The decoder's reason.
+        #[source]
+        source: mesh_proto::DecodeError,
+    },
+    /// A required field is missing.
+    #[error("record lacks required field `{field}`")]
+    Missing {
+        /// The field's name in the schema.
+        field: &'static str,
+    },
+    /// A name is not valid.
+    #[error("record field `{field}` is not valid")]
+    Name {
+        /// The field's name in the schema.
+        field: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: NameError,
+    },
+    /// The endpoint is not valid.
+    #[error("record field `endpoint` is not valid")]
+    Endpoint {
+        /// What is wrong with it.
+        #[source]
+        source: ParseEndpointError,
+    },
+    /// A bound of the metadata is broken.
+    #[error("record field `mesh_version` or `labels` is not valid")]
+    Bounds {
+        /// Which bound.
+        #[source]
+        source: MetadataError,
+    },
+}
+
+impl Record {
+    /// Encodes what this node says of itself.
+    pub(crate) fn encode(metadata: Arc<NodeMetadata>) -> Result<Self, RecordError> {
+        metadata.validate().map_err(|source| RecordError::Bounds { source })?;
+        let message = proto::NodeRecord {
+            schema: SCHEMA,
+            role: metadata.role.to_string(),
+            cluster: metadata.cluster.to_string(),
+            region: metadata.region.to_string(),
+            mesh_version: metadata.mesh_version.to_string(),
+            http3_support: metadata.http3_support,
+            endpoint: metadata.endpoint.to_string(),
+            labels: metadata.labels.clone(),
+        };
+        let bytes = Bytes::from(message.encode_to_vec());
+        if bytes.len() > MAX_RECORD_BYTES {
+            return Err(RecordError::TooLarge { bytes: bytes.len() });
+        }
+        Ok(Self { bytes, metadata })
+    }
+
+    /// Reads and checks what another node says of itself.
+    pub(crate) fn decode(bytes: Bytes) -> Result<Self, RecordError> {
+        if bytes.len() > MAX_RECORD_BYTES {
+            return Err(RecordError::TooLarge { bytes: bytes.len() });
+        }
+        let message = proto::NodeRecord::decode(bytes.clone()).map_err(|source| RecordError::Malformed { source })?;
+        if message.schema == 0 {
+            return Err(RecordError::Missing { field: "schema" });
+        }
+        let metadata = NodeMetadata {
+            role: name("role", &message.role)?,
+            cluster: name("cluster", &message.cluster)?,
+            region: name("region", &message.region)?,
+            mesh_version: required("mesh_version", &message.mesh_version)?.into(),
+            http3_support: message.http3_support,
+            endpoint: required("endpoint", &message.endpoint)?
+                .parse()
+                .map_err(|source| RecordError::Endpoint { source })?,
+            labels: message.labels,
+        };
+        metadata.validate().map_err(|source| RecordError::Bounds { source })?;
+        Ok(Self { bytes, metadata: Arc::new(metadata) })
+    }
+}
+
+fn required<'a>(field: &'static str, text: &'a str) -> Result<&'a str, RecordError> {
+    if text.is_empty() { Err(RecordError::Missing { field }) } else { Ok(text) }
+}
+
+fn name<T: std::str::FromStr<Err = NameError>>(field: &'static str, text: &str) -> Result<T, RecordError> {
+    required(field, text)?.parse().map_err(|source| RecordError::Name { field, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message() -> proto::NodeRecord {
+        proto::NodeRecord {
+            schema: 1,
+            role: "worker".to_owned(),
+            cluster: "alpha".to_owned(),
+            region: "eu-1".to_owned(),
+            mesh_version: "0.1.0".to_owned(),
+            http3_support: true,
+            endpoint: "127.0.0.1:17421".to_owned(),
+            labels: [("rack".to_owned(), "r1".to_owned())].into(),
+        }
+    }
+
+    #[track_caller]
+    fn check(change: fn(&mut proto::NodeRecord), problem: &str) {
+        let mut record = message();
+        change(&mut record);
+        let error = Record::decode(record.encode_to_vec().into()).err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), Some(problem));
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written() -> Result<(), RecordError> {
+        let decoded = Record::decode(message().encode_to_vec().into())?;
+        let again = Record::encode(Arc::clone(&decoded.metadata))?;
+        assert_eq!(again.bytes, decoded.bytes);
+        Ok(())
+    }
+
+    #[test]
+    fn a_field_of_a_newer_schema_survives_in_the_bytes() -> Result<(), RecordError> {
+        let mut bytes = proto::NodeRecord { schema: 2, ..message() }.encode_to_vec();
+        let known = Record::decode(bytes.clone().into())?;
+        // Field 99, varint 7.
+        bytes.extend([0x98, 0x06, 0x07]);
+        let newer = Record::decode(bytes.clone().into())?;
+        assert_eq!(newer.metadata, known.metadata);
+        assert_eq!(newer.bytes, bytes);
+        Ok(())
+    }
+
+    #[test]
+    fn a_missing_or_wrong_field_is_named() {
+        check(|r| r.schema = 0, "record lacks required field `schema`");
+        check(|r| r.role.clear(), "record lacks required field `role`");
+        check(|r| r.cluster.clear(), "record lacks required field `cluster`");
+        check(|r| r.region.clear(), "record lacks required field `region`");
+        check(|r| r.mesh_version.clear(), "record lacks required field `mesh_version`");
+        check(|r| r.endpoint.clear(), "record lacks required field `endpoint`");
+        check(|r| r.region = "eu/1".to_owned(), "record field `region` is not valid");
+        check(|r| r.endpoint = "nowhere".to_owned(), "record field `endpoint` is not valid");
+        check(|r| r.mesh_version = "9".repeat(33), "record field `mesh_version` or `labels` is not valid");
+        check(|r| r.labels = [("k".to_owned(), "v".repeat(9_000))].into(), "record is 9058 bytes long, more than 8192");
+    }
+}

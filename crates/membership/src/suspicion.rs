@@ -1,0 +1,321 @@
+//! Verified suspicion: a member that does not answer is judged by a quorum, never by one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use mesh_proto::gossip as proto;
+use mesh_proto::gossip::envelope::Body as ProtoBody;
+use mesh_types::{BootEpoch, Incarnation, NodeId};
+use rand::RngExt;
+use twox_hash::XxHash64;
+
+use crate::claim::{Claim, Standing};
+use crate::core::{Channel, Core, Timer};
+use crate::event::Event;
+use crate::probing::Purpose;
+use crate::wire::Update;
+
+/// Verifiers asked at a time.
+const VERIFIERS: usize = 5;
+
+/// Verifiers asked in all before an accusation is given up.
+const MOST_VERIFIERS: usize = 15;
+
+/// Confirmations asked of a large mesh.
+const FULL_QUORUM: usize = 3;
+
+/// Missed probes in a row that stand in for a quorum where there is nobody to ask.
+const ALONE_MISSES: u8 = 3;
+
+/// Most probes of its own that an accuser sends while it waits for the others.
+const MOST_CONFIRM_PROBES: u8 = 10;
+
+/// Returns how many others must confirm an accusation when `electorate` members could: all alive ones but the
+/// accuser and the accused.
+///
+/// Three, or a majority of the electorate if that is less. A mesh of two has nobody to ask: there, and only there, the
+/// accuser decides alone, after three missed probes in a row.
+#[must_use]
+pub fn quorum(electorate: usize) -> usize {
+    match electorate {
+        0 => 0,
+        some => FULL_QUORUM.min(some / 2 + 1),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Waiting,
+    NoAnswerFromSubject,
+    Silent,
+}
+
+/// A member that this node gets no answer from, and what others say of it.
+#[derive(Debug)]
+pub(crate) struct Accusation {
+    /// What is accused: a newer claim makes the accusation moot.
+    claim: Claim,
+    id: u64,
+    /// When the first probe that was missed was sent.
+    first_missed: Instant,
+    candidates: VecDeque<NodeId>,
+    asked: BTreeMap<NodeId, Answer>,
+    own_misses: u8,
+    confirm_probes: u8,
+    verdict_due: bool,
+    inconclusive: bool,
+}
+
+impl Accusation {
+    fn count(&self, answer: Answer) -> usize {
+        self.asked.values().filter(|given| **given == answer).count()
+    }
+
+    fn confirmers(&self) -> impl Iterator<Item = &NodeId> {
+        self.asked.iter().filter(|(_, answer)| **answer == Answer::NoAnswerFromSubject).map(|(node, _)| node)
+    }
+
+    /// Whether what is known suffices for a verdict.
+    fn has_quorum(&self, electorate: usize) -> bool {
+        let needed = quorum(electorate);
+        if needed == 0 { self.own_misses >= ALONE_MISSES } else { self.confirmers().count() >= needed }
+    }
+}
+
+impl Core {
+    /// Takes note of a missed probe: asks verifiers, unless they are being asked already.
+    pub(crate) fn accuse(&mut self, subject: &NodeId, sent_at: Instant, now: Instant) {
+        let Some(claim) = self.table.get(subject).map(|entry| entry.claim) else { return };
+        if claim.standing != Standing::Alive {
+            return;
+        }
+        let first_missed = match self.accusations.get(subject) {
+            Some(accusation) if !accusation.inconclusive => return,
+            Some(accusation) => accusation.first_missed,
+            None => sent_at,
+        };
+        let id = self.rng.random();
+        let accusation = Accusation {
+            claim,
+            id,
+            first_missed,
+            candidates: self.verifiers_of(subject),
+            asked: BTreeMap::new(),
+            own_misses: 1,
+            confirm_probes: 0,
+            verdict_due: false,
+            inconclusive: false,
+        };
+        let is_first = self.accusations.insert(subject.clone(), accusation).is_none();
+        if is_first {
+            self.touch();
+            if let Some(member) = self.member(subject) {
+                self.emit(Event::Suspected(member));
+            }
+        }
+        self.on_confirm_due(subject, id, now);
+        self.ask_verifiers(subject, now);
+    }
+
+    /// Returns whom to ask about `subject`: its other neighbours, who have links to it, then by rendezvous hash.
+    fn verifiers_of(&self, subject: &NodeId) -> VecDeque<NodeId> {
+        let eligible = |node: &NodeId| {
+            *node != self.local
+                && node != subject
+                && self.table.standing(node) == Some(Standing::Alive)
+                && !self.accusations.contains_key(node)
+        };
+        let near: Vec<NodeId> = self.overlay.neighbours(subject).into_iter().filter(eligible).collect();
+        let others = self.table.iter().map(|(node, _)| node);
+        let mut far: Vec<(u64, NodeId)> = others
+            .filter(|node| eligible(node) && !near.contains(node))
+            .map(|node| (rendezvous(subject, node), node.clone()))
+            .collect();
+        far.sort_unstable();
+        near.into_iter().chain(far.into_iter().map(|(_, node)| node)).take(MOST_VERIFIERS).collect()
+    }
+
+    /// Keeps as many verifiers busy as may be, then sees whether the accusation is decided.
+    fn ask_verifiers(&mut self, subject: &NodeId, now: Instant) {
+        let Some(accusation) = self.accusations.get_mut(subject) else { return };
+        let (id, claim) = (accusation.id, accusation.claim);
+        let mut asking = Vec::new();
+        while accusation.count(Answer::Waiting) + accusation.count(Answer::NoAnswerFromSubject) < VERIFIERS
+            && let Some(verifier) = accusation.candidates.pop_front()
+        {
+            accusation.asked.insert(verifier.clone(), Answer::Waiting);
+            asking.push(verifier);
+        }
+        for verifier in asking {
+            self.request_verification(subject, &verifier, id, claim, now);
+        }
+        self.weigh(subject, now);
+    }
+
+    fn request_verification(&mut self, subject: &NodeId, verifier: &NodeId, id: u64, claim: Claim, now: Instant) {
+        // A verifier probes twice before it says no.
+        let its_probes = self.options.probe_timeout(None) * 2;
+        let its_answer = self.options.probe_timeout(self.table.get(verifier).and_then(|entry| entry.rtt));
+        let silent = Timer::VerifierSilent(subject.clone(), id, verifier.clone());
+        self.schedule(now + its_probes + its_answer, silent);
+        let request = proto::VerifyRequest {
+            accusation: id,
+            subject: subject.to_string(),
+            boot_epoch: claim.boot_epoch.0,
+            incarnation: claim.incarnation.0,
+        };
+        self.send(verifier, Channel::Datagram, ProtoBody::VerifyRequest(request));
+    }
+
+    /// Sets the verdict's date once there is a quorum; gives up when nobody is left to ask.
+    fn weigh(&mut self, subject: &NodeId, now: Instant) {
+        let electorate = self.table.electorate(subject);
+        let grace = self.options.grace();
+        let Some(accusation) = self.accusations.get_mut(subject) else { return };
+        if accusation.has_quorum(electorate) {
+            if !accusation.verdict_due {
+                accusation.verdict_due = true;
+                let at = (accusation.first_missed + grace).max(now);
+                let id = accusation.id;
+                self.schedule(at, Timer::Verdict(subject.clone(), id));
+            }
+            return;
+        }
+        let waits = accusation.count(Answer::Waiting) > 0 || !accusation.candidates.is_empty();
+        let decides_alone = quorum(electorate) == 0;
+        if !waits && !decides_alone && !accusation.inconclusive {
+            // The next missed probe asks again.
+            accusation.inconclusive = true;
+            self.stats.inconclusive += 1;
+        }
+    }
+
+    pub(crate) fn on_verify_reply(&mut self, from: &NodeId, id: u64, subject: &NodeId, answered: bool, now: Instant) {
+        let accusation = self.accusations.get_mut(subject).filter(|accusation| accusation.id == id);
+        let Some(answer) = accusation.and_then(|accusation| accusation.asked.get_mut(from)) else { return };
+        if answered {
+            self.absolve(subject);
+        } else {
+            *answer = Answer::NoAnswerFromSubject;
+            self.ask_verifiers(subject, now);
+        }
+    }
+
+    pub(crate) fn on_verifier_silent(&mut self, subject: &NodeId, id: u64, verifier: &NodeId, now: Instant) {
+        let accusation = self.accusations.get_mut(subject).filter(|accusation| accusation.id == id);
+        let Some(answer) = accusation.and_then(|accusation| accusation.asked.get_mut(verifier)) else { return };
+        if *answer == Answer::Waiting {
+            *answer = Answer::Silent;
+            self.ask_verifiers(subject, now);
+        }
+    }
+
+    /// Probes the suspect once more, now over a reliable stream, until the accusation is decided.
+    pub(crate) fn on_confirm_due(&mut self, subject: &NodeId, id: u64, now: Instant) {
+        let Some(accusation) = self.accusations.get_mut(subject).filter(|accusation| accusation.id == id) else {
+            return;
+        };
+        if accusation.inconclusive || accusation.confirm_probes >= MOST_CONFIRM_PROBES {
+            return;
+        }
+        accusation.confirm_probes += 1;
+        let rtt = self.table.get(subject).and_then(|entry| entry.rtt);
+        let next = now + self.options.probe_timeout(rtt);
+        self.probe(subject, Channel::Stream, Purpose::Ask, now);
+        self.schedule(next, Timer::Confirm(subject.clone(), id));
+    }
+
+    pub(crate) fn on_confirm_missed(&mut self, subject: &NodeId, now: Instant) {
+        if let Some(accusation) = self.accusations.get_mut(subject) {
+            accusation.own_misses = accusation.own_misses.saturating_add(1);
+            self.weigh(subject, now);
+        }
+    }
+
+    pub(crate) fn on_verdict_due(&mut self, subject: &NodeId, id: u64, now: Instant) {
+        let electorate = self.table.electorate(subject);
+        let Some(accusation) = self.accusations.get_mut(subject).filter(|accusation| accusation.id == id) else {
+            return;
+        };
+        accusation.verdict_due = false;
+        if !accusation.has_quorum(electorate) {
+            // The electorate grew meanwhile: the next missed probe asks again.
+            accusation.inconclusive = true;
+            return;
+        }
+        let needed = quorum(electorate);
+        let mut witnesses = vec![self.local.clone()];
+        witnesses.extend(accusation.confirmers().take(needed).cloned());
+        let claim = Claim { standing: Standing::Unreachable, ..accusation.claim };
+        let first_missed = accusation.first_missed;
+        self.declare(subject, claim, witnesses, now);
+        let at = (first_missed + self.options.dead_after()).max(now + self.options.refute_window());
+        self.schedule(at, Timer::Death(subject.clone(), claim.boot_epoch, claim.incarnation));
+    }
+
+    fn declare(&mut self, subject: &NodeId, claim: Claim, witnesses: Vec<NodeId>, now: Instant) {
+        let Some(entry) = self.table.get(subject) else { return };
+        let metadata_version = entry.metadata_version;
+        let record = entry.record.as_ref().map(|record| record.bytes.clone()).unwrap_or_default();
+        let verdict = Update { node: subject.clone(), claim, metadata_version, record, witnesses };
+        self.stats.verdicts += 1;
+        self.learn_one(None, verdict, true, now);
+        // The accused hears it first hand, so that it can deny it.
+        self.tell(subject, subject);
+    }
+
+    /// Somebody else's verdict: if its author does not follow up, this node will.
+    pub(crate) fn expect_death(&mut self, subject: &NodeId, claim: Claim, now: Instant) {
+        let after = self.options.suspicion_interval.mul_f64(self.rng.random_range(0.7..0.8));
+        self.schedule(now + after, Timer::Death(subject.clone(), claim.boot_epoch, claim.incarnation));
+    }
+
+    pub(crate) fn on_death_due(
+        &mut self,
+        subject: &NodeId,
+        boot_epoch: BootEpoch,
+        incarnation: Incarnation,
+        now: Instant,
+    ) {
+        let doomed = Claim { boot_epoch, incarnation, standing: Standing::Unreachable };
+        let Some(entry) = self.table.get(subject).filter(|entry| entry.claim == doomed) else { return };
+        let witnesses = entry.witnesses.clone();
+        self.declare(subject, Claim { standing: Standing::Dead, ..doomed }, witnesses, now);
+    }
+
+    /// The subject answered somebody: the accusation is void.
+    pub(crate) fn absolve(&mut self, subject: &NodeId) {
+        if self.accusations.remove(subject).is_some() {
+            self.touch();
+            if let Some(member) = self.member(subject) {
+                self.emit(Event::Recovered(member));
+            }
+        }
+    }
+
+    /// Drops an accusation of a claim that no longer stands.
+    pub(crate) fn drop_stale_accusation(&mut self, subject: &NodeId, now_claimed: Claim) {
+        let stale = self.accusations.get(subject).is_some_and(|accusation| accusation.claim != now_claimed);
+        if stale && now_claimed.standing == Standing::Alive {
+            self.absolve(subject);
+        } else if stale {
+            self.accusations.remove(subject);
+        }
+    }
+}
+
+fn rendezvous(subject: &NodeId, candidate: &NodeId) -> u64 {
+    let seed = XxHash64::oneshot(0, subject.as_str().as_bytes());
+    XxHash64::oneshot(seed, candidate.as_str().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quorum_is_three_or_a_majority_of_those_who_could_confirm() {
+        let quorums: Vec<usize> = (0..8).map(quorum).collect();
+        assert_eq!(quorums, [0, 1, 2, 2, 3, 3, 3, 3]);
+    }
+}

@@ -1,0 +1,152 @@
+//! Delta sync: two tables that differ are compared by buckets, and only the difference travels.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use mesh_proto::gossip as proto;
+use mesh_proto::gossip::envelope::Body as ProtoBody;
+use mesh_types::NodeId;
+
+use crate::claim::Claim;
+use crate::core::{Channel, Core};
+use crate::wire::{self, Update};
+
+/// A table that has not changed for so long holds no news that are still on their way.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// Least time between two syncs that a node starts.
+const SYNC_PAUSE: Duration = Duration::from_millis(100);
+
+/// Right after it joined, a node learns what everybody else knows: it does not pass that on.
+const NEWCOMER: Duration = Duration::from_secs(1);
+
+/// Largest run of updates in one message of a sync, in bytes.
+const RUN_BYTES: usize = 1024 * 1024;
+
+/// What the node remembers of its syncs.
+#[derive(Debug, Default)]
+pub(crate) struct Syncs {
+    /// Members whose last digest did not match.
+    differing: BTreeSet<NodeId>,
+    last_start: Option<Instant>,
+    newcomer_until: Option<Instant>,
+}
+
+impl Core {
+    /// The other side has everything this node has.
+    pub(crate) fn on_digest_match(&mut self, peer: &NodeId) {
+        self.syncs.differing.remove(peer);
+        self.outbox.settle(peer);
+    }
+
+    /// The other side's table differs. News may be on their way: it counts if the table has been quiet, or if it
+    /// is the second time.
+    pub(crate) fn on_digest_mismatch(&mut self, peer: &NodeId, now: Instant) {
+        self.stats.digest_mismatches += 1;
+        let is_quiet = now.saturating_duration_since(self.changed_at) >= QUIET;
+        let is_second = !self.syncs.differing.insert(peer.clone());
+        let too_soon = self.syncs.last_start.is_some_and(|at| now.saturating_duration_since(at) < SYNC_PAUSE);
+        if (is_quiet || is_second) && !too_soon {
+            self.syncs.differing.remove(peer);
+            self.start_sync(peer, now);
+        }
+    }
+
+    /// Learns from the first member met what everybody knows.
+    pub(crate) fn start_first_sync(&mut self, peer: &NodeId, now: Instant) {
+        self.syncs.newcomer_until = Some(now + NEWCOMER);
+        self.start_sync(peer, now);
+    }
+
+    pub(crate) fn start_sync(&mut self, peer: &NodeId, now: Instant) {
+        self.syncs.last_start = Some(now);
+        self.stats.syncs += 1;
+        let bucket_sums = self.table.bucket_sums().to_vec();
+        self.send(peer, Channel::Stream, ProtoBody::SyncStart(proto::SyncStart { bucket_sums }));
+    }
+
+    /// Answers with what is in the buckets that differ, without records.
+    pub(crate) fn on_sync_start(&mut self, from: &NodeId, their_sums: &[u64]) {
+        let sums = self.table.bucket_sums().iter().zip(their_sums).enumerate();
+        let differing: BTreeSet<usize> = sums.filter(|(_, (own, their))| own != their).map(|(i, _)| i).collect();
+        if differing.is_empty() {
+            return;
+        }
+        let held =
+            self.table.iter().map(|(node, _)| node).filter(|node| differing.contains(&self.table.bucket_of(node)));
+        let entries: Vec<proto::Update> = held
+            .filter_map(|node| self.table.update_of(node))
+            .map(|update| wire::encode_update(&Update { record: Default::default(), ..update }))
+            .collect();
+        // There are 256 buckets.
+        let buckets = differing.into_iter().filter_map(|bucket| u32::try_from(bucket).ok()).collect();
+        self.send(from, Channel::Stream, ProtoBody::SyncDiff(proto::SyncDiff { buckets, entries }));
+    }
+
+    /// Sends what the other side lacks, and asks for what this one lacks.
+    pub(crate) fn on_sync_diff(&mut self, from: &NodeId, buckets: &[usize], entries: Vec<Update>, now: Instant) {
+        let buckets: BTreeSet<usize> = buckets.iter().copied().collect();
+        let theirs: BTreeMap<NodeId, Update> = entries.into_iter().map(|entry| (entry.node.clone(), entry)).collect();
+        let mut wanted = Vec::new();
+        let mut departed = Vec::new();
+        for (node, entry) in &theirs {
+            let known = self.version_of(node);
+            let is_newer = known.is_none_or(|(claim, version)| is_newer(entry, claim, version));
+            if is_newer && !entry.claim.standing.is_final() {
+                wanted.push(node.to_string());
+            } else if is_newer && known.is_some() {
+                departed.push(entry.clone());
+            }
+        }
+        let mut lacking = Vec::new();
+        for (node, entry) in self.table.iter().filter(|(node, _)| buckets.contains(&self.table.bucket_of(node))) {
+            let version = (entry.claim.boot_epoch, entry.metadata_version);
+            let lacks = match theirs.get(node) {
+                Some(their) => entry.claim > their.claim || version > (their.claim.boot_epoch, their.metadata_version),
+                None => !entry.claim.standing.is_final(),
+            };
+            if lacks {
+                lacking.extend(self.table.update_of(node).map(|update| wire::encode_update(&update)));
+            }
+        }
+        self.learn_from_sync(from, departed, now);
+        self.send_records(from, lacking, wanted);
+    }
+
+    pub(crate) fn on_sync_records(&mut self, from: &NodeId, updates: Vec<Update>, wanted: &[NodeId], now: Instant) {
+        self.learn_from_sync(from, updates, now);
+        let known = wanted.iter().filter_map(|node| self.table.update_of(node));
+        let asked: Vec<proto::Update> = known.map(|update| wire::encode_update(&update)).collect();
+        if !asked.is_empty() {
+            self.send_records(from, asked, Vec::new());
+        }
+    }
+
+    fn learn_from_sync(&mut self, from: &NodeId, updates: Vec<Update>, now: Instant) {
+        let forward = self.syncs.newcomer_until.is_none_or(|until| now > until);
+        for update in updates {
+            self.learn_one(Some(from), update, forward, now);
+        }
+    }
+
+    fn send_records(&mut self, to: &NodeId, updates: Vec<proto::Update>, wanted: Vec<String>) {
+        let mut runs = wire::pack(updates, RUN_BYTES);
+        let last = runs.pop().unwrap_or_default();
+        for run in runs {
+            let records = proto::SyncRecords { updates: run, wanted: Vec::new() };
+            self.send(to, Channel::Stream, ProtoBody::SyncRecords(records));
+        }
+        if !last.is_empty() || !wanted.is_empty() {
+            let records = proto::SyncRecords { updates: last, wanted };
+            self.send(to, Channel::Stream, ProtoBody::SyncRecords(records));
+        }
+    }
+
+    fn version_of(&self, node: &NodeId) -> Option<(Claim, mesh_types::MetadataVersion)> {
+        self.table.get(node).map(|entry| (entry.claim, entry.metadata_version))
+    }
+}
+
+fn is_newer(entry: &Update, claim: Claim, version: mesh_types::MetadataVersion) -> bool {
+    entry.claim > claim || (entry.claim.boot_epoch, entry.metadata_version) > (claim.boot_epoch, version)
+}

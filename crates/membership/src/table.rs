@@ -1,0 +1,291 @@
+//! The table of members: what is known of each, merged from all that is said.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mesh_proto::SYNC_BUCKETS;
+use mesh_types::{ClusterId, MetadataVersion, NodeId};
+use twox_hash::XxHash64;
+
+use crate::claim::{Claim, Standing};
+use crate::record::Record;
+use crate::suspicion::quorum;
+use crate::wire::{Update, UpdateError};
+
+/// What is known of one member.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) claim: Claim,
+    pub(crate) metadata_version: MetadataVersion,
+    /// `None` for a tombstone whose record has been dropped, or was never seen.
+    pub(crate) record: Option<Record>,
+    /// Evidence of an unreachable or dead claim: accuser, then confirmers.
+    pub(crate) witnesses: Vec<NodeId>,
+    pub(crate) last_seen: Instant,
+    pub(crate) rtt: Option<Duration>,
+}
+
+/// What a merge did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Merged {
+    pub(crate) before: Option<Claim>,
+    pub(crate) after: Claim,
+    /// Whether the record was replaced by a newer one.
+    pub(crate) new_record: bool,
+    /// Whether the update is behind what the table holds.
+    pub(crate) is_behind: bool,
+}
+
+impl Merged {
+    /// Whether the update brought anything new.
+    pub(crate) fn is_news(&self) -> bool {
+        self.new_record || self.before != Some(self.after)
+    }
+}
+
+/// All entries, the local node's included, with their digest.
+#[derive(Debug)]
+pub(crate) struct Table {
+    cluster: ClusterId,
+    hash_seed: u64,
+    entries: BTreeMap<NodeId, Entry>,
+    alive: usize,
+    buckets: Vec<u64>,
+    digest: u64,
+    max_members: usize,
+}
+
+impl Table {
+    pub(crate) fn new(cluster: ClusterId, max_members: usize) -> Self {
+        let hash_seed = XxHash64::oneshot(0, cluster.as_str().as_bytes());
+        Self {
+            cluster,
+            hash_seed,
+            entries: BTreeMap::new(),
+            alive: 0,
+            buckets: vec![0; SYNC_BUCKETS],
+            digest: 0,
+            max_members,
+        }
+    }
+
+    pub(crate) fn get(&self, node: &NodeId) -> Option<&Entry> {
+        self.entries.get(node)
+    }
+
+    pub(crate) fn get_mut_observed(&mut self, node: &NodeId) -> Option<(&mut Instant, &mut Option<Duration>)> {
+        self.entries.get_mut(node).map(|entry| (&mut entry.last_seen, &mut entry.rtt))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeId, &Entry)> {
+        self.entries.iter()
+    }
+
+    pub(crate) fn standing(&self, node: &NodeId) -> Option<Standing> {
+        self.entries.get(node).map(|entry| entry.claim.standing)
+    }
+
+    /// Number of members that are alive, the local node included.
+    pub(crate) fn alive(&self) -> usize {
+        self.alive
+    }
+
+    /// Number of members that could confirm a verdict on `subject`: alive, and neither it nor its accuser.
+    pub(crate) fn electorate(&self, subject: &NodeId) -> usize {
+        let subject_alive = usize::from(self.standing(subject) == Some(Standing::Alive));
+        self.alive.saturating_sub(subject_alive + 1)
+    }
+
+    /// Sum over the entries that are alive or unreachable: equal tables have equal digests, in any order.
+    /// Departed members do not count, so that forgetting them at different times makes no difference.
+    pub(crate) fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    pub(crate) fn bucket_sums(&self) -> &[u64] {
+        &self.buckets
+    }
+
+    pub(crate) fn bucket_of(&self, node: &NodeId) -> usize {
+        // The remainder is below 256.
+        usize::try_from(XxHash64::oneshot(self.hash_seed, node.as_str().as_bytes()) % (SYNC_BUCKETS as u64))
+            .unwrap_or_default()
+    }
+
+    /// Returns the entry as an update to send, with its record if there is one.
+    pub(crate) fn update_of(&self, node: &NodeId) -> Option<Update> {
+        let entry = self.entries.get(node)?;
+        Some(Update {
+            node: node.clone(),
+            claim: entry.claim,
+            metadata_version: entry.metadata_version,
+            record: entry.record.as_ref().map(|record| record.bytes.clone()).unwrap_or_default(),
+            witnesses: entry.witnesses.clone(),
+        })
+    }
+
+    /// Merges what is said of a member. Idempotent; the order of updates does not matter.
+    pub(crate) fn merge(&mut self, update: Update, now: Instant) -> Result<Merged, UpdateError> {
+        let Some(known) = self.entries.get(&update.node) else {
+            return self.insert(update, now);
+        };
+        let before = known.claim;
+        let known_version = (before.boot_epoch, known.metadata_version);
+        let said_version = (update.claim.boot_epoch, update.metadata_version);
+        let is_behind = update.claim < before || said_version < known_version;
+        let newer_claim = update.claim > before;
+        let new_life = update.claim.boot_epoch > before.boot_epoch;
+        if newer_claim {
+            self.check_verdict(&update, Some(before))?;
+        }
+        let lacks_record = new_life || known.record.is_none();
+        let record = self.newer_record(&update, lacks_record || said_version > known_version, lacks_record)?;
+        let unchanged = Merged { before: Some(before), after: before, new_record: false, is_behind };
+        let Some(entry) = self.entries.get_mut(&update.node) else { return Ok(unchanged) };
+        let mut merged = Merged { new_record: record.is_some(), ..unchanged };
+        if record.is_none() && !newer_claim {
+            return Ok(unchanged);
+        }
+        if let Some(record) = record {
+            entry.record = Some(record);
+            entry.metadata_version = update.metadata_version;
+            entry.last_seen = now;
+        } else if new_life {
+            // A verdict on a life whose record never arrived here: only a tombstone remains.
+            entry.record = None;
+            entry.metadata_version = update.metadata_version;
+        }
+        if newer_claim {
+            if update.claim.incarnation > before.incarnation || new_life {
+                entry.last_seen = now;
+            }
+            if new_life {
+                entry.rtt = None;
+            }
+            entry.claim = update.claim;
+            entry.witnesses = update.witnesses;
+            merged.after = update.claim;
+        }
+        let (after, version) = (entry.claim, entry.metadata_version);
+        self.account(&update.node, Some((before, known_version.1)), Some((after, version)));
+        Ok(merged)
+    }
+
+    fn insert(&mut self, update: Update, now: Instant) -> Result<Merged, UpdateError> {
+        if self.entries.len() >= self.max_members {
+            return Err(UpdateError::TableFull { members: self.entries.len() });
+        }
+        self.check_verdict(&update, None)?;
+        // Without a record only a tombstone is of use: it keeps an old life from coming back.
+        let record = self.newer_record(&update, true, true)?;
+        let entry = Entry {
+            claim: update.claim,
+            metadata_version: update.metadata_version,
+            record,
+            witnesses: update.witnesses,
+            last_seen: now,
+            rtt: None,
+        };
+        self.account(&update.node, None, Some((entry.claim, entry.metadata_version)));
+        let merged = Merged { before: None, after: entry.claim, new_record: entry.record.is_some(), is_behind: false };
+        self.entries.insert(update.node, entry);
+        Ok(merged)
+    }
+
+    /// Forgets the record of a departed member; its tombstone stays.
+    pub(crate) fn drop_record(&mut self, node: &NodeId) {
+        if let Some(entry) = self.entries.get_mut(node) {
+            entry.record = None;
+        }
+    }
+
+    /// Forgets a member altogether.
+    pub(crate) fn remove(&mut self, node: &NodeId) {
+        if let Some(entry) = self.entries.remove(node) {
+            self.account(node, Some((entry.claim, entry.metadata_version)), None);
+        }
+    }
+
+    /// Decodes the update's record if it is `newer`; a missing one is an error if it is `required` and the
+    /// member is not departed.
+    fn newer_record(&self, update: &Update, newer: bool, required: bool) -> Result<Option<Record>, UpdateError> {
+        let required = required && !update.claim.standing.is_final();
+        if !newer {
+            return Ok(None);
+        }
+        if update.record.is_empty() {
+            return if required { Err(UpdateError::Missing { field: "record" }) } else { Ok(None) };
+        }
+        let record = Record::decode(update.record.clone())?;
+        if record.metadata.cluster != self.cluster {
+            return Err(UpdateError::Cluster { cluster: record.metadata.cluster.to_string() });
+        }
+        Ok(Some(record))
+    }
+
+    /// Checks that a verdict comes with a quorum. Death may follow a verdict that is already known.
+    fn check_verdict(&self, update: &Update, known: Option<Claim>) -> Result<(), UpdateError> {
+        if matches!(update.claim.standing, Standing::Alive | Standing::Left) {
+            return Ok(());
+        }
+        let confirmed = Claim { standing: Standing::Unreachable, ..update.claim };
+        if known == Some(confirmed) {
+            return Ok(());
+        }
+        let mut witnesses = update.witnesses.clone();
+        witnesses.sort_unstable();
+        witnesses.dedup();
+        witnesses.retain(|witness| *witness != update.node);
+        let needed = quorum(self.electorate(&update.node));
+        // The first witness is the accuser.
+        let confirmers = witnesses.len().saturating_sub(1);
+        if witnesses.is_empty() || confirmers < needed {
+            return Err(UpdateError::NoQuorum { confirmers, needed });
+        }
+        Ok(())
+    }
+
+    fn account(
+        &mut self,
+        node: &NodeId,
+        before: Option<(Claim, MetadataVersion)>,
+        after: Option<(Claim, MetadataVersion)>,
+    ) {
+        let alive = |state: Option<(Claim, _)>| usize::from(state.is_some_and(|s| s.0.standing == Standing::Alive));
+        self.alive = self.alive + alive(after) - alive(before);
+        let weight = |state: Option<(Claim, _)>| state.map_or(0, |(claim, version)| self.weight(node, claim, version));
+        let change = weight(after).wrapping_sub(weight(before));
+        let bucket = self.bucket_of(node);
+        if let Some(sum) = self.buckets.get_mut(bucket) {
+            *sum = sum.wrapping_add(change);
+        }
+        self.digest = self.digest.wrapping_add(change);
+    }
+
+    fn weight(&self, node: &NodeId, claim: Claim, version: MetadataVersion) -> u64 {
+        let standing: u8 = match claim.standing {
+            Standing::Alive => 1,
+            Standing::Unreachable => 2,
+            Standing::Dead | Standing::Left => return 0,
+        };
+        let mut bytes = Vec::with_capacity(node.as_str().len() + 25);
+        bytes.extend_from_slice(node.as_str().as_bytes());
+        bytes.extend_from_slice(&claim.boot_epoch.0.to_le_bytes());
+        bytes.extend_from_slice(&claim.incarnation.0.to_le_bytes());
+        bytes.extend_from_slice(&version.0.to_le_bytes());
+        bytes.push(standing);
+        XxHash64::oneshot(self.hash_seed, &bytes)
+    }
+}
+
+/// Makes the update in which a node speaks of itself.
+pub(crate) fn own_update(node: NodeId, claim: Claim, metadata_version: MetadataVersion, record: &Record) -> Update {
+    Update { node, claim, metadata_version, record: Bytes::clone(&record.bytes), witnesses: Vec::new() }
+}
+
+/// Returns the metadata of an entry, shared.
+pub(crate) fn metadata_of(entry: &Entry) -> Option<Arc<mesh_types::NodeMetadata>> {
+    entry.record.as_ref().map(|record| Arc::clone(&record.metadata))
+}

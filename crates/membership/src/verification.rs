@@ -1,0 +1,94 @@
+//! The verifier's part: probing a member on behalf of somebody who gets no answer from it.
+
+use std::time::Instant;
+
+use mesh_proto::gossip as proto;
+use mesh_proto::gossip::envelope::Body as ProtoBody;
+use mesh_types::NodeId;
+
+use crate::claim::{Claim, Standing};
+use crate::core::{Channel, Core, Timer};
+use crate::probing::Purpose;
+
+/// Most verifications under way at a time; more are refused and counted.
+const MOST_VERIFICATIONS: usize = 256;
+
+/// A member that this node probes for another.
+#[derive(Debug)]
+pub(crate) struct Verification {
+    subject: NodeId,
+    probes: u8,
+}
+
+impl Core {
+    pub(crate) fn on_verify_request(
+        &mut self,
+        requester: &NodeId,
+        id: u64,
+        subject: NodeId,
+        accused: Claim,
+        now: Instant,
+    ) {
+        if subject == self.local {
+            self.reply(requester, id, &subject, true);
+            return;
+        }
+        let Some(known) = self.table.get(&subject).map(|entry| entry.claim) else { return };
+        if known > accused {
+            // Whatever is known here settles it: it denied since, or is judged already.
+            self.tell(requester, &subject);
+            self.reply(requester, id, &subject, known.standing == Standing::Alive);
+            return;
+        }
+        if self.verifications.len() >= MOST_VERIFICATIONS {
+            self.stats.verifications_refused += 1;
+            return;
+        }
+        let key = (requester.clone(), id);
+        if self.verifications.contains_key(&key) {
+            return;
+        }
+        self.verifications.insert(key, Verification { subject, probes: 0 });
+        self.on_verification_failed(requester.clone(), id, now);
+    }
+
+    /// Probes the subject, a second time over a reliable stream, then says that it does not answer.
+    pub(crate) fn on_verification_failed(&mut self, requester: NodeId, id: u64, now: Instant) {
+        let Some(verification) = self.verifications.get_mut(&(requester.clone(), id)) else { return };
+        verification.probes += 1;
+        let (subject, probes) = (verification.subject.clone(), verification.probes);
+        let channel = match probes {
+            1 => Channel::Datagram,
+            2 => Channel::Stream,
+            _ => {
+                // A late answer is still passed on.
+                self.reply(&requester, id, &subject, false);
+                let until = now + self.options.suspicion_interval;
+                self.schedule(until, Timer::VerificationForgotten(requester, id));
+                return;
+            }
+        };
+        let rtt = self.table.get(&subject).and_then(|entry| entry.rtt);
+        self.schedule(now + self.options.probe_timeout(rtt), Timer::VerificationFailed(requester, id));
+        self.probe(&subject, channel, Purpose::Ask, now);
+    }
+
+    pub(crate) fn forget_verification(&mut self, requester: NodeId, id: u64) {
+        self.verifications.remove(&(requester, id));
+    }
+
+    /// Tells everybody who asked that `subject` answers.
+    pub(crate) fn vouch_for(&mut self, subject: &NodeId) {
+        let asked = self.verifications.iter().filter(|(_, verification)| verification.subject == *subject);
+        let askers: Vec<(NodeId, u64)> = asked.map(|(key, _)| key.clone()).collect();
+        for key in askers {
+            self.verifications.remove(&key);
+            self.reply(&key.0, key.1, subject, true);
+        }
+    }
+
+    fn reply(&mut self, requester: &NodeId, accusation: u64, subject: &NodeId, answered: bool) {
+        let reply = proto::VerifyReply { accusation, subject: subject.to_string(), answered };
+        self.send(requester, Channel::Datagram, ProtoBody::VerifyReply(reply));
+    }
+}
