@@ -1,1 +1,78 @@
-fn main() {}
+//! `cargo xtask`: builds, checks and multi-node runs of the workspace.
+//!
+//! Each verb is one module. The rules behind a check are pure functions in it; the verb reads the tree,
+//! asks them, and prints.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command for people and CI: printing is its work")]
+
+mod bench_discovery;
+mod ci;
+mod cluster;
+mod dist;
+mod doctor;
+mod layering;
+mod metrics_lint;
+mod node;
+mod process;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, checks and multi-node runs of the OmniRelay workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Xtask {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the gate: format, layering, tidy, clippy, docs, doctests, tests.
+    Ci,
+    /// Run the tests of the workspace.
+    Test {
+        /// Only those whose name holds this.
+        filter: Option<String>,
+    },
+    /// Check the floors: who may depend on whom, what pure crates reach.
+    Layering {
+        /// The workspace to check, instead of this one.
+        #[arg(long, value_name = "FILE")]
+        manifest_path: Option<PathBuf>,
+    },
+    /// Check the text of the tree: file sizes, leftovers, manifests, what lies where.
+    Tidy,
+    /// Say what this machine has and lacks, and how to get it.
+    Doctor,
+    /// Build the static release binaries into dist/, check and measure them.
+    Dist(dist::Options),
+    /// Run real nodes on loopback until interrupted.
+    Cluster(cluster::Options),
+    /// Measure how long three nodes take to find each other.
+    BenchDiscovery(bench_discovery::Options),
+    /// Judge a real node's metrics with promtool.
+    MetricsLint(node::WhichNode),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Xtask::parse().verb {
+        Verb::Ci => ci::run(),
+        Verb::Test { filter } => ci::test(filter.as_deref()),
+        Verb::Layering { manifest_path } => {
+            layering::run(&manifest_path.unwrap_or_else(|| process::workspace_root().join("Cargo.toml")))
+        }
+        Verb::Tidy => tidy::run(),
+        Verb::Doctor => Ok(doctor::run()),
+        Verb::Dist(options) => dist::run(&options),
+        Verb::Cluster(options) => cluster::run(&options),
+        Verb::BenchDiscovery(options) => bench_discovery::run(&options),
+        Verb::MetricsLint(which) => metrics_lint::run(&which),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
