@@ -67,25 +67,27 @@ pub struct PeerRefused {
     pub source: Box<dyn Error + Send + Sync>,
 }
 
-/// Returns the word for the metric: why a TLS handshake failed.
+/// Returns the word for the metric: why a TLS handshake failed, in the words that gossip uses too.
 pub(crate) fn handshake_reason(error: &std::io::Error) -> &'static str {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
         None => "connection_lost",
-        Some(rustls::Error::NoCertificatesPresented) => "no_client_certificate",
+        Some(rustls::Error::NoCertificatesPresented) => "no_certificate",
         Some(rustls::Error::InvalidCertificate(reason)) => certificate_reason(reason),
         Some(rustls::Error::InvalidMessage(_)) => "not_tls",
-        Some(rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol) => "incompatible",
+        Some(rustls::Error::NoApplicationProtocol) => "application_protocol",
+        Some(rustls::Error::PeerIncompatible(_)) => "tls_version",
         Some(rustls::Error::AlertReceived(_)) => "refused_by_client",
-        Some(_) => "tls_failed",
+        Some(_) => "handshake",
     }
 }
 
 const fn certificate_reason(error: &CertificateError) -> &'static str {
     match error {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "expired_certificate",
-        CertificateError::UnknownIssuer => "unknown_issuer",
-        CertificateError::Revoked => "revoked_certificate",
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "expired",
+        CertificateError::UnknownIssuer => "unknown_ca",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "not_yet_valid",
+        CertificateError::Revoked => "revoked",
         _ => "bad_certificate",
     }
 }

@@ -1,1 +1,64 @@
-fn main() {}
+//! The `omnirelay` command: speaks only the control API.
+//!
+//! Standard output is data, standard error is for people. Exit codes: 0 done, 1 it failed, 2 it was called
+//! wrongly.
+
+mod args;
+mod client;
+mod credentials;
+mod duration;
+mod endpoint;
+mod error;
+mod output;
+mod peers;
+mod table;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::args::{Cli, Command, MeshCommand, PeersCommand};
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output::Output;
+
+fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => run(&cli).map_or_else(|error| error.report(), |()| ExitCode::SUCCESS),
+        Err(error) => show_usage(&error),
+    }
+}
+
+/// Shows help, the version, or what is wrong with the command line.
+fn show_usage(error: &clap::Error) -> ExitCode {
+    let shown = error.print();
+    match (error.exit_code(), shown) {
+        (0, Ok(())) => ExitCode::SUCCESS,
+        (0, Err(error)) => CliError::from(error).report(),
+        // Nobody can be told that telling failed.
+        (_, Ok(()) | Err(_)) => ExitCode::from(error::USAGE),
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), CliError> {
+    let mut output = Output::stdout(cli.global.color);
+    match &cli.command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "omnirelay", &mut script);
+            output.write(&script)?;
+            Ok(())
+        }
+        Command::Mesh(MeshCommand::Peers(PeersCommand::List(list))) => {
+            let client = Client::new(&cli.global)?;
+            block_on(peers::list(&client, list, &mut output))
+        }
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    let started = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = started.map_err(|source: io::Error| CliError::Runtime { source })?;
+    runtime.block_on(work)
+}

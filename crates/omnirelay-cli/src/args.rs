@@ -1,0 +1,136 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use mesh_types::Role;
+
+use crate::duration::parse_duration;
+use crate::endpoint::Endpoint;
+
+const EXAMPLES: &str = "Examples:
+  omnirelay mesh peers list
+  omnirelay mesh peers list -o wide --status suspect
+  omnirelay mesh peers list -o json --watch | jq .peers
+
+Exit codes: 0 done, 1 it failed, 2 it was called wrongly.";
+
+/// Looks into an OmniRelay mesh, through the control endpoint of one of its nodes.
+#[derive(Debug, Parser)]
+#[command(name = "omnirelay", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How to reach the node and how to write.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Control endpoint of a node; plain http:// to loopback addresses only
+    #[arg(long, global = true, env = "OMNIRELAY_ENDPOINT", value_name = "URL", default_value = Endpoint::DEFAULT)]
+    pub(crate) endpoint: Endpoint,
+    /// Our certificate, PEM
+    #[arg(long, global = true, env = "OMNIRELAY_CERT", value_name = "FILE")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Private key of our certificate, PEM
+    #[arg(long, global = true, env = "OMNIRELAY_KEY", value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// Certificates of the CAs that vouch for the nodes, PEM
+    #[arg(long, global = true, env = "OMNIRELAY_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Longest wait for an answer
+    #[arg(long, global = true, env = "OMNIRELAY_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
+    /// When to colour; auto is on a terminal unless `NO_COLOR` is set
+    #[arg(long, global = true, env = "OMNIRELAY_COLOR", value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: ColorChoice,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The mesh and its members
+    #[command(subcommand)]
+    Mesh(MeshCommand),
+    /// Print the completion script of a shell
+    #[command(after_help = "Example:\n  source <(omnirelay completions bash)")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MeshCommand {
+    /// The members of the mesh
+    #[command(subcommand)]
+    Peers(PeersCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeersCommand {
+    /// List the members as one node sees them
+    #[command(after_help = EXAMPLES)]
+    List(List),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// How to write the members
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: Format,
+    /// Only members of this status
+    #[arg(long)]
+    pub(crate) status: Option<Status>,
+    /// Only members of this role
+    #[arg(long)]
+    pub(crate) role: Option<Role>,
+    /// Keep watching until Ctrl-C: redraw a terminal, or write once more to a pipe after each change
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// How often --watch asks
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
+    pub(crate) interval: Duration,
+}
+
+/// How to write members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A line a member, the columns people ask for
+    Table,
+    /// A line a member, all columns
+    Wide,
+    /// The answer of the control API as it is; with --watch into a pipe one line a change
+    Json,
+}
+
+/// A member's status, in the words of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Status {
+    /// It answers
+    Alive,
+    /// It does not answer, and may come back
+    Suspect,
+    /// It is dead or has said goodbye
+    Left,
+}
+
+impl Status {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Alive => "Alive",
+            Self::Suspect => "Suspect",
+            Self::Left => "Left",
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! One request to the control API.
+
+use std::error::Error;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, HOST, USER_AGENT};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use identity::Credentials;
+use rustls::pki_types::ServerName;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::args::Global;
+use crate::credentials;
+use crate::endpoint::{Endpoint, Scheme};
+use crate::error::CliError;
+
+/// Most bytes of an answer that are read: a hundred times what 200 members need.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// Asks the control API of one node.
+pub(crate) struct Client {
+    endpoint: Endpoint,
+    /// `None` for plain text to loopback.
+    credentials: Option<Credentials>,
+    timeout: Duration,
+}
+
+/// Why there is no answer to show.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestError {
+    #[error("no answer from {endpoint} within {timeout:?}")]
+    Timeout { endpoint: Endpoint, timeout: Duration },
+    #[error("cannot resolve `{host}`")]
+    Resolve { host: String, source: io::Error },
+    #[error("`{host}` is not on this machine, and plain http:// is for loopback addresses only")]
+    NotLoopback { host: String },
+    #[error("nothing listens at {endpoint}")]
+    Refused { endpoint: Endpoint, source: io::Error },
+    #[error("cannot connect to {endpoint}")]
+    Connect { endpoint: Endpoint, source: io::Error },
+    #[error("TLS with {endpoint} failed")]
+    Tls { endpoint: Endpoint, source: rustls::Error },
+    #[error("{endpoint} does not speak TLS")]
+    NotTls { endpoint: Endpoint, source: rustls::Error },
+    #[error("the node at {endpoint} is not one of our mesh")]
+    WrongNode { endpoint: Endpoint, source: identity::PeerRefused },
+    #[error("{endpoint} closed the connection without an answer")]
+    Closed { endpoint: Endpoint, source: hyper::Error },
+    #[error("{endpoint} does not answer in HTTP")]
+    Http { endpoint: Endpoint, source: hyper::Error },
+    #[error("answer of {endpoint} is larger than {MAX_ANSWER_BYTES} bytes")]
+    TooLarge { endpoint: Endpoint },
+    #[error("answer of {endpoint} broke off")]
+    BrokeOff { endpoint: Endpoint, source: Box<dyn Error + Send + Sync> },
+    #[error("{endpoint} answered {status}: {message}")]
+    Status { endpoint: Endpoint, status: StatusCode, message: String },
+    #[error("answer of {endpoint} is not JSON")]
+    NotJson { endpoint: Endpoint, source: serde_json::Error },
+    #[error("answer of {endpoint} has no list `{field}`; it is not the control API of a node")]
+    NotTheApi { endpoint: Endpoint, field: &'static str },
+}
+
+impl RequestError {
+    /// Returns what to do about it.
+    pub(crate) const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Timeout { .. } => Some("is the node overloaded or a firewall between? --timeout sets the wait"),
+            Self::Refused { .. } => Some("is the node running? --endpoint says where its control endpoint is"),
+            Self::Resolve { .. } | Self::Connect { .. } => Some("--endpoint says where the node's control endpoint is"),
+            Self::NotLoopback { .. } => Some("use https:// with --cert, --key and --ca"),
+            Self::Tls { .. } | Self::WrongNode { .. } => {
+                Some("do --cert, --key and --ca belong to this node's mesh, and are they still valid?")
+            }
+            Self::NotTls { .. } => Some("a development node may speak plain HTTP: try --endpoint http://…"),
+            Self::Closed { .. } => Some("it may refuse our certificate (see --cert, --key, --ca): its log says why"),
+            Self::Http { .. } => Some("does the node want https:// ? --endpoint says how to speak to it"),
+            Self::TooLarge { .. }
+            | Self::BrokeOff { .. }
+            | Self::Status { .. }
+            | Self::NotJson { .. }
+            | Self::NotTheApi { .. } => None,
+        }
+    }
+}
+
+impl Client {
+    /// Loads the certificate if the endpoint wants one; opens nothing yet.
+    pub(crate) fn new(global: &Global) -> Result<Self, CliError> {
+        let credentials = match global.endpoint.scheme {
+            Scheme::Https => Some(credentials::load(global)?),
+            Scheme::Http => None,
+        };
+        Ok(Self { endpoint: global.endpoint.clone(), credentials, timeout: global.timeout })
+    }
+
+    /// Returns the JSON document at `path`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, RequestError> {
+        let endpoint = self.endpoint.clone();
+        let Ok(answer) = timeout(self.timeout, self.fetch(path)).await else {
+            return Err(RequestError::Timeout { endpoint, timeout: self.timeout });
+        };
+        serde_json::from_slice(&answer?).map_err(|source| RequestError::NotJson { endpoint, source })
+    }
+
+    /// Returns the error for an answer that lacks the list `field`.
+    pub(crate) fn not_the_api(&self, field: &'static str) -> RequestError {
+        RequestError::NotTheApi { endpoint: self.endpoint.clone(), field }
+    }
+
+    async fn fetch(&self, path: &str) -> Result<Bytes, RequestError> {
+        let tcp = self.connect().await?;
+        match &self.credentials {
+            None => self.exchange(tcp, path).await,
+            Some(credentials) => {
+                let connector = TlsConnector::from(credentials.client_config(&[b"http/1.1"]));
+                // Neither sent nor checked: who the node is stands in its SPIFFE ID.
+                let unused = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
+                let tls = connector.connect(unused, tcp).await.map_err(|error| self.tls_error(error))?;
+                let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
+                let wrong = |source| RequestError::WrongNode { endpoint: self.endpoint.clone(), source };
+                credentials.verify_peer(chain).map_err(wrong)?;
+                self.exchange(tls, path).await
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<TcpStream, RequestError> {
+        let Endpoint { scheme, host, port } = &self.endpoint;
+        let resolve = |source| RequestError::Resolve { host: host.clone(), source };
+        let addrs: Vec<SocketAddr> = lookup_host((host.as_str(), *port)).await.map_err(resolve)?.collect();
+        if *scheme == Scheme::Http && !addrs.iter().all(|addr| addr.ip().is_loopback()) {
+            return Err(RequestError::NotLoopback { host: host.clone() });
+        }
+        TcpStream::connect(addrs.as_slice()).await.map_err(|source| {
+            let endpoint = self.endpoint.clone();
+            match source.kind() {
+                io::ErrorKind::ConnectionRefused => RequestError::Refused { endpoint, source },
+                _ => RequestError::Connect { endpoint, source },
+            }
+        })
+    }
+
+    async fn exchange<I>(&self, io: I, path: &str) -> Result<Bytes, RequestError>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(io)).await.map_err(|source| self.http_error(source))?;
+        let answer = async {
+            let request = Request::get(path)
+                .header(HOST, self.endpoint.authority())
+                .header(ACCEPT, "application/json")
+                .header(USER_AGENT, concat!("omnirelay/", env!("CARGO_PKG_VERSION")))
+                .body(Empty::<Bytes>::new())
+                .expect("the path and the headers are made of checked parts");
+            let response = sender.send_request(request).await.map_err(|source| self.http_error(source))?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+            let body = body.map_err(|source| self.body_error(source))?.to_bytes();
+            if status == StatusCode::OK { Ok(body) } else { Err(self.status_error(status, &body)) }
+        };
+        tokio::pin!(answer);
+        tokio::select! {
+            biased;
+            answered = answer.as_mut() => answered,
+            // The connection is through: what it read lies ready, and its error comes with the answer.
+            _ended = connection => answer.await,
+        }
+    }
+
+    fn tls_error(&self, error: io::Error) -> RequestError {
+        let endpoint = self.endpoint.clone();
+        match tls_cause(&error) {
+            Some(source @ rustls::Error::InvalidMessage(_)) => RequestError::NotTls { endpoint, source },
+            Some(source) => RequestError::Tls { endpoint, source },
+            None => RequestError::Connect { endpoint, source: error },
+        }
+    }
+
+    fn http_error(&self, error: hyper::Error) -> RequestError {
+        let endpoint = self.endpoint.clone();
+        // In TLS 1.3 the node looks at our certificate when we already speak: its refusal arrives here.
+        match tls_cause(&error) {
+            Some(source) => RequestError::Tls { endpoint, source },
+            None if error.is_parse() || spoke_first(&error) => RequestError::Http { endpoint, source: error },
+            None => RequestError::Closed { endpoint, source: error },
+        }
+    }
+
+    fn body_error(&self, source: Box<dyn Error + Send + Sync>) -> RequestError {
+        let endpoint = self.endpoint.clone();
+        if source.is::<LengthLimitError>() {
+            RequestError::TooLarge { endpoint }
+        } else {
+            RequestError::BrokeOff { endpoint, source }
+        }
+    }
+
+    fn status_error(&self, status: StatusCode, body: &[u8]) -> RequestError {
+        // An answer in another form is shown as it is, in part.
+        let message = serde_json::from_slice::<Value>(body)
+            .ok()
+            .and_then(|body| body.pointer("/error/message").and_then(Value::as_str).map(str::to_owned))
+            .unwrap_or_else(|| String::from_utf8_lossy(body).chars().take(200).collect());
+        RequestError::Status { endpoint: self.endpoint.clone(), status, message: crate::table::printable(&message) }
+    }
+}
+
+/// Finds what TLS says among the causes of an error.
+fn tls_cause(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
+    causes(error).find_map(|cause| {
+        let inner = cause.downcast_ref::<io::Error>()?.get_ref()?;
+        inner.downcast_ref::<rustls::Error>().cloned()
+    })
+}
+
+/// Whether something came before we asked: hyper then cancels the request and names its own error as cause.
+fn spoke_first(error: &hyper::Error) -> bool {
+    let lost = causes(error).any(|cause| cause.is::<io::Error>());
+    error.is_canceled() && !lost && error.source().is_some_and(|cause| cause.is::<hyper::Error>())
+}
+
+/// Returns the error itself and all its causes.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&cause| cause.source())
+}

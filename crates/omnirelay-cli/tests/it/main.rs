@@ -1,0 +1,6 @@
+//! The `omnirelay` binary, asked as people and scripts do.
+
+mod command;
+mod node;
+mod peers;
+mod usage;
