@@ -77,7 +77,7 @@ fn early_data_is_neither_sent_nor_taken() {
     let a = node(&ca, "node-a");
     let (client, server) = (a.client_config(ALPN), a.server_config(ALPN));
     assert!(!client.enable_early_data);
-    assert_eq!((server.max_early_data_size, server.send_tls13_tickets), (0, Some(0)));
+    assert_eq!((server.max_early_data_size, server.send_tls13_tickets), (0, 0));
     assert!(!server.session_storage.can_cache() && !server.ticketer.enabled());
 }
 
