@@ -9,6 +9,7 @@ mod ci;
 mod cluster;
 mod dist;
 mod doctor;
+mod fuzz;
 mod layering;
 mod metrics_lint;
 mod node;
@@ -30,7 +31,7 @@ struct Xtask {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Run the gate: format, layering, tidy, clippy, docs, doctests, tests.
+    /// Run the gate: format, layering, tidy, clippy, docs, doctests, fuzz, tests.
     Ci,
     /// Run the tests of the workspace.
     Test {
@@ -53,6 +54,8 @@ enum Verb {
     Cluster(cluster::Options),
     /// Measure how long three nodes take to find each other.
     BenchDiscovery(bench_discovery::Options),
+    /// Feed mutated messages to the wire decoder, in this process, on the stable compiler.
+    Fuzz(fuzz::Options),
     /// Judge a real node's metrics with promtool.
     MetricsLint(node::WhichNode),
 }
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Verb::Dist(options) => dist::run(&options),
         Verb::Cluster(options) => cluster::run(&options),
         Verb::BenchDiscovery(options) => bench_discovery::run(&options),
+        Verb::Fuzz(options) => fuzz::run(&options),
         Verb::MetricsLint(which) => metrics_lint::run(&which),
     };
     outcome.unwrap_or_else(|error| {
