@@ -262,6 +262,19 @@ impl Core {
         Membership { version: self.version, local: self.local.clone(), members: members.collect() }
     }
 
+    /// Returns the state of a member; `None` if it is not known.
+    #[must_use]
+    pub fn state_of(&self, node: &NodeId) -> Option<MemberState> {
+        let entry = self.table.get(node)?;
+        Some(self.state_in(node, entry))
+    }
+
+    /// Returns how many members are alive or suspected by this node alone, itself included.
+    #[must_use]
+    pub fn alive(&self) -> usize {
+        self.table.alive()
+    }
+
     /// Returns the counts since the start.
     #[must_use]
     pub const fn stats(&self) -> Stats {
@@ -369,19 +382,22 @@ impl Core {
         self.member_of(node, self.table.get(node)?)
     }
 
-    fn member_of(&self, node: &NodeId, entry: &Entry) -> Option<Member> {
-        let state = match entry.claim.standing {
+    fn state_in(&self, node: &NodeId, entry: &Entry) -> MemberState {
+        match entry.claim.standing {
             Standing::Alive if self.accusations.contains_key(node) => MemberState::Suspect,
             Standing::Alive => MemberState::Alive,
             Standing::Unreachable => MemberState::Unreachable,
             Standing::Dead => MemberState::Dead,
             Standing::Left => MemberState::Left,
-        };
+        }
+    }
+
+    fn member_of(&self, node: &NodeId, entry: &Entry) -> Option<Member> {
         Some(Member {
             id: node.clone(),
             boot_epoch: entry.claim.boot_epoch,
             incarnation: entry.claim.incarnation,
-            state,
+            state: self.state_in(node, entry),
             metadata_version: entry.metadata_version,
             metadata: metadata_of(entry)?,
             last_seen: entry.last_seen,
