@@ -15,7 +15,7 @@ pub(crate) struct Options {
     /// How many nodes to start.
     #[arg(long, default_value_t = 3, value_name = "N")]
     nodes: u16,
-    /// Folder for certificates and logs of the nodes, instead of a temporary one.
+    /// Where the nodes' folder with certificates and logs is made, and removed again at the end.
     #[arg(long, value_name = "DIR")]
     base_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -30,7 +30,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut dev = Command::new(options.which.locate()?);
     dev.arg("dev").arg("--nodes").arg(options.nodes.to_string());
     if let Some(folder) = &options.base_dir {
-        dev.arg("--base-dir").arg(folder);
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
+        dev.env("TMPDIR", folder);
     }
     Err(dev.exec()).with_context(|| format!("cannot start {}", name_of(&dev)))
 }
