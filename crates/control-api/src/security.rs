@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
-use rustls::{CertificateError, ServerConfig};
+use rustls::{CertificateError, PeerIncompatible, ServerConfig};
 
 /// Reads who the client is from its certificates, the leaf first, and decides whether it may connect.
 pub type VerifyPeer = dyn Fn(&[CertificateDer<'_>]) -> Result<PeerName, PeerRefused> + Send + Sync;
@@ -76,9 +76,18 @@ pub(crate) fn handshake_reason(error: &std::io::Error) -> &'static str {
         Some(rustls::Error::InvalidCertificate(reason)) => certificate_reason(reason),
         Some(rustls::Error::InvalidMessage(_)) => "not_tls",
         Some(rustls::Error::NoApplicationProtocol) => "application_protocol",
-        Some(rustls::Error::PeerIncompatible(_)) => "tls_version",
+        Some(rustls::Error::PeerIncompatible(reason)) => incompatible_reason(reason),
         Some(rustls::Error::AlertReceived(_)) => "refused_by_client",
         Some(_) => "handshake",
+    }
+}
+
+const fn incompatible_reason(error: &PeerIncompatible) -> &'static str {
+    match error {
+        PeerIncompatible::SupportedVersionsExtensionRequired
+        | PeerIncompatible::Tls12NotOffered
+        | PeerIncompatible::Tls12NotOfferedOrEnabled => "tls_version",
+        _ => "handshake",
     }
 }
 

@@ -2,4 +2,6 @@
 
 mod mesh;
 mod routes;
+mod running;
 mod server;
+mod tls;

@@ -3,39 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use control_api::{BindError, Limits, Readiness, Security, Server, router};
+use control_api::{BindError, Limits, Security, Server};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
-use crate::mesh::{Failure, ports};
-
-const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-/// Longer than anything here may take.
-const DEADLINE: Duration = Duration::from_secs(10);
-
-struct Running {
-    addr: SocketAddr,
-    shutdown: CancellationToken,
-    server: JoinHandle<()>,
-}
-
-impl Running {
-    #[expect(clippy::disallowed_methods, reason = "the test joins it in `stop`")]
-    async fn start(limits: Limits) -> Result<Self, Failure> {
-        let server = Server::bind(LOOPBACK, Security::PlaintextLoopback, limits).await?;
-        let (addr, shutdown) = (server.local_addr(), CancellationToken::new());
-        let running = server.run(router(ports(Readiness::new("worker"))?), shutdown.clone());
-        Ok(Self { addr, shutdown, server: tokio::spawn(running) })
-    }
-
-    async fn stop(self) -> Result<(), Failure> {
-        self.shutdown.cancel();
-        Ok(timeout(DEADLINE, self.server).await??)
-    }
-}
+use crate::mesh::Failure;
+use crate::running::{DEADLINE, Running};
 
 /// Sends `request` and returns all that comes back until the server closes.
 async fn talk(addr: SocketAddr, request: &str) -> Result<String, Failure> {
@@ -57,7 +31,7 @@ async fn plain_text_is_served_on_loopback_only() -> Result<(), Failure> {
         let refused = Server::bind(addr, Security::PlaintextLoopback, Limits::default()).await;
         assert!(matches!(refused, Err(BindError::NotLoopback { addr: named }) if named == addr), "{refused:?}");
     }
-    let running = Running::start(Limits::default()).await?;
+    let running = Running::plain(Limits::default()).await?;
     let answer = talk(running.addr, "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await?;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nmesh_gossip_links 2\n"), "{answer}");
     running.stop().await
@@ -65,7 +39,7 @@ async fn plain_text_is_served_on_loopback_only() -> Result<(), Failure> {
 
 #[tokio::test]
 async fn a_port_in_use_is_named() -> Result<(), Failure> {
-    let running = Running::start(Limits::default()).await?;
+    let running = Running::plain(Limits::default()).await?;
     let refused = Server::bind(running.addr, Security::PlaintextLoopback, Limits::default()).await;
     let message = refused.map(drop).map_err(|error| error.to_string());
     assert_eq!(message, Err(format!("control endpoint {} is in use by another process", running.addr)));
@@ -74,7 +48,7 @@ async fn a_port_in_use_is_named() -> Result<(), Failure> {
 
 #[tokio::test]
 async fn one_connection_more_than_the_limit_is_closed_and_a_freed_slot_is_used_again() -> Result<(), Failure> {
-    let running = Running::start(Limits { max_connections: 1, ..Limits::default() }).await?;
+    let running = Running::plain(Limits { max_connections: 1, ..Limits::default() }).await?;
     let mut first = TcpStream::connect(running.addr).await?;
     // An answer proves that the first connection holds its slot.
     first.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await?;
@@ -95,7 +69,7 @@ async fn one_connection_more_than_the_limit_is_closed_and_a_freed_slot_is_used_a
 
 #[tokio::test]
 async fn a_client_that_sends_no_head_is_cut_off() -> Result<(), Failure> {
-    let running = Running::start(Limits { header_timeout: Duration::from_millis(20), ..Limits::default() }).await?;
+    let running = Running::plain(Limits { header_timeout: Duration::from_millis(20), ..Limits::default() }).await?;
     assert_eq!(talk(running.addr, "").await?, "");
     let half = talk(running.addr, "GET /healthz HTTP/1.1\r\nhost:").await?;
     assert!(half.is_empty() || half.starts_with("HTTP/1.1 408 "), "{half}");
@@ -106,7 +80,7 @@ async fn a_client_that_sends_no_head_is_cut_off() -> Result<(), Failure> {
 async fn a_connection_closes_at_the_end_of_its_lifetime() -> Result<(), Failure> {
     let connection_lifetime = Duration::from_millis(300);
     let limits = Limits { connection_lifetime, header_timeout: Duration::from_secs(60), ..Limits::default() };
-    let running = Running::start(limits).await?;
+    let running = Running::plain(limits).await?;
     let answer = talk(running.addr, "GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await?;
     assert!(answer.ends_with("mesh_gossip_links 2\n"), "{answer}");
     running.stop().await
@@ -115,7 +89,7 @@ async fn a_connection_closes_at_the_end_of_its_lifetime() -> Result<(), Failure>
 #[tokio::test]
 async fn shutdown_waits_for_requests_under_way_only_for_a_while() -> Result<(), Failure> {
     let drain_timeout = Duration::from_millis(50);
-    let running = Running::start(Limits { drain_timeout, ..Limits::default() }).await?;
+    let running = Running::plain(Limits { drain_timeout, ..Limits::default() }).await?;
     let addr = running.addr;
     // Idle connections end at once; one in the middle of a head is under way.
     let mut idle = TcpStream::connect(addr).await?;

@@ -3,4 +3,5 @@
 mod command;
 mod node;
 mod peers;
+mod tls;
 mod usage;
