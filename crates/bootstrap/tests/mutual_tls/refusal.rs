@@ -10,7 +10,8 @@ use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
 
 use crate::support::{
-    ALPN, DOMAIN, Leaf, LooseCa, a_century, ca, connect, connect_nodes, id, member, member_in, node, showing, year,
+    ALPN, DOMAIN, Leaf, LooseCa, a_century, ca, connect, connect_nodes, id, member, member_in, node, showing,
+    unchecked, year,
 };
 
 const GOOD: &str = "spiffe://mesh.example/cluster/alpha/role/worker/node/node-a";
@@ -159,13 +160,18 @@ fn a_node_cannot_vouch_for_another() {
 }
 
 #[test]
-fn a_certificate_shown_with_another_key_is_refused() {
+fn a_certificate_shown_with_another_key_is_refused_on_either_side() {
     let ca = ca();
     let (a, b) = (node(&ca, "node-a"), node(&ca, "node-b"));
     let stolen = Leaf::from(&ca.issue(&id("alpha", "node-c"), a_century()).unwrap());
     let own = Leaf::from(&ca.issue(&id("alpha", "node-d"), a_century()).unwrap());
     let impostor = Leaf { certificate: stolen.certificate, key: own.key };
-    let config = showing(&a.client_config(ALPN), &impostor);
-    let (_, server) = connect(config, b.server_config(ALPN));
+
+    let (_, server) = connect(showing(&a.client_config(ALPN), &impostor), b.server_config(ALPN));
     assert_eq!(server.reason(), Some(RefusalReason::BadCertificate));
+
+    let mut impostor_server = rustls::ServerConfig::clone(&b.server_config(ALPN));
+    impostor_server.cert_resolver = unchecked(&impostor);
+    let (client, _) = connect(a.client_config(ALPN), Arc::new(impostor_server));
+    assert_eq!(client.reason(), Some(RefusalReason::BadCertificate));
 }
