@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Extension;
@@ -10,15 +11,22 @@ use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::security::{Security, handshake_reason};
+use crate::security::{PeerName, Security, VerifyPeer, handshake_reason};
 use crate::server::Limits;
+
+/// Longest wait for a refused client to close its side.
+const HANG_UP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Most bytes of a refused client that are read and thrown away.
+const UNREAD_BYTES_MAX: u64 = 64 * 1024;
 
 /// What all connections share.
 pub(crate) struct Http {
@@ -82,21 +90,44 @@ impl Http {
         match &self.security {
             Security::PlaintextLoopback => self.answer(tcp, Version::Http1, self.router.clone(), remote).await,
             Security::MutualTls { config, verify_peer } => {
-                let accept = timeout(self.limits.handshake_timeout, TlsAcceptor::from(Arc::clone(config)).accept(tcp));
-                let Some(accepted) = self.shutdown.run_until_cancelled(accept).await else { return };
-                let tls = match accepted {
-                    Ok(Ok(tls)) => tls,
-                    Ok(Err(error)) => return refuse(remote, handshake_reason(&error), &error),
-                    Err(elapsed) => return refuse(remote, "handshake_timeout", &elapsed),
-                };
-                let session = tls.get_ref().1;
-                let peer = match verify_peer(session.peer_certificates().unwrap_or_default()) {
-                    Ok(peer) => peer,
-                    Err(refused) => return refuse(remote, refused.reason, &*refused.source),
-                };
+                let acceptor = TlsAcceptor::from(Arc::clone(config));
+                // What is under way at shutdown here is no request yet: nobody waits for it.
+                let admitted = self.shutdown.run_until_cancelled(self.admit(&acceptor, &**verify_peer, tcp, remote));
+                let Some(Some((tls, peer))) = admitted.await else { return };
                 tracing::debug!(%remote, %peer, "control connection");
-                let version = if session.alpn_protocol() == Some(b"h2") { Version::Http2 } else { Version::Http1 };
+                let is_http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+                let version = if is_http2 { Version::Http2 } else { Version::Http1 };
                 self.answer(tls, version, self.router.clone().layer(Extension(peer)), remote).await;
+            }
+        }
+    }
+
+    /// Returns the encrypted connection and who is at its other end, or refuses it.
+    async fn admit(
+        &self,
+        acceptor: &TlsAcceptor,
+        verify_peer: &VerifyPeer,
+        tcp: TcpStream,
+        remote: SocketAddr,
+    ) -> Option<(TlsStream<TcpStream>, PeerName)> {
+        let tls = match timeout(self.limits.handshake_timeout, acceptor.accept(tcp).into_fallible()).await {
+            Ok(Ok(tls)) => tls,
+            Ok(Err((error, tcp))) => {
+                refuse(remote, handshake_reason(&error), &error);
+                hang_up(tcp).await;
+                return None;
+            }
+            Err(elapsed) => {
+                refuse(remote, "handshake_timeout", &elapsed);
+                return None;
+            }
+        };
+        match verify_peer(tls.get_ref().1.peer_certificates().unwrap_or_default()) {
+            Ok(peer) => Some((tls, peer)),
+            Err(refused) => {
+                refuse(remote, refused.reason, &*refused.source);
+                hang_up(tls).await;
+                None
             }
         }
     }
@@ -149,4 +180,17 @@ impl Http {
 fn refuse(remote: SocketAddr, reason: &'static str, error: &(dyn Error + 'static)) {
     metrics::counter!("omnirelay_control_refused_total", "reason" => reason).increment(1);
     tracing::info!(%remote, reason, error, "control connection refused");
+}
+
+/// Closes our side and gives the client a moment to close its own: a connection closed with its bytes
+/// unread is reset, and the reset overtakes the alert that says why it is refused.
+async fn hang_up<I: AsyncRead + AsyncWrite + Unpin>(mut io: I) {
+    let until_closed = async {
+        io.shutdown().await?;
+        tokio::io::copy(&mut io.take(UNREAD_BYTES_MAX), &mut tokio::io::sink()).await
+    };
+    match timeout(HANG_UP_TIMEOUT, until_closed).await {
+        // However it went, the client was refused already and is gone now.
+        Ok(Ok(_) | Err(_)) | Err(_) => {}
+    }
 }
