@@ -90,21 +90,24 @@ pub fn refusal_reason(error: &TlsError) -> RefusalReason {
     match error {
         TlsError::NoCertificatesPresented => RefusalReason::NoCertificate,
         TlsError::InvalidCertificate(error) => of_certificate(error),
-        TlsError::AlertReceived(alert) => refusal_reason_of_alert(u8::from(*alert)),
+        TlsError::AlertReceived(alert) => refusal_reason_of_alert(u8::from(*alert), ""),
         TlsError::NoApplicationProtocol => RefusalReason::ApplicationProtocol,
         TlsError::PeerIncompatible(error) if is_version(error) => RefusalReason::TlsVersion,
         _ => RefusalReason::Handshake,
     }
 }
 
-/// Returns why a peer refused the handshake, from its TLS alert.
+/// Returns why a handshake failed, from its TLS alert and the text that came with it, if any.
 ///
-/// QUIC carries the alert as the connection's error code `0x100 + alert` (RFC 9001 §4.8).
+/// QUIC carries both when a connection closes, whichever side refused: the alert as the error code
+/// `0x100 + alert` (RFC 9001 §4.8), the text as the reason phrase. TLS has one alert for a certificate
+/// whose time is past and one whose time is to come; only the text, where rustls wrote it, tells which.
 #[must_use]
-pub fn refusal_reason_of_alert(alert: u8) -> RefusalReason {
+pub fn refusal_reason_of_alert(alert: u8, text: &str) -> RefusalReason {
     match AlertDescription::from(alert) {
         AlertDescription::NoCertificate | AlertDescription::CertificateRequired => RefusalReason::NoCertificate,
         AlertDescription::UnknownCA => RefusalReason::UnknownCa,
+        AlertDescription::CertificateExpired if text.contains(NOT_YET_VALID) => RefusalReason::NotYetValid,
         AlertDescription::CertificateExpired => RefusalReason::Expired,
         AlertDescription::CertificateRevoked => RefusalReason::Revoked,
         AlertDescription::BadCertificate
@@ -115,6 +118,9 @@ pub fn refusal_reason_of_alert(alert: u8) -> RefusalReason {
         _ => RefusalReason::Handshake,
     }
 }
+
+/// What rustls writes of a certificate whose time is to come.
+const NOT_YET_VALID: &str = "certificate not valid yet";
 
 fn of_certificate(error: &CertificateError) -> RefusalReason {
     match error {
@@ -141,6 +147,10 @@ const fn is_version(error: &PeerIncompatible) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use rustls::pki_types::UnixTime;
+
     use super::*;
 
     #[test]
@@ -160,8 +170,17 @@ mod tests {
             (40, "handshake"),
             (255, "handshake"),
         ] {
-            assert_eq!(refusal_reason_of_alert(alert).as_str(), reason, "alert {alert}");
+            assert_eq!(refusal_reason_of_alert(alert, "").as_str(), reason, "alert {alert}");
         }
+    }
+
+    #[test]
+    fn the_text_tells_a_certificate_of_the_future_from_an_expired_one() {
+        let at = |secs| UnixTime::since_unix_epoch(Duration::from_secs(secs));
+        let early = CertificateError::NotValidYetContext { time: at(1), not_before: at(2) };
+        let late = CertificateError::ExpiredContext { time: at(2), not_after: at(1) };
+        let reason = |error: CertificateError| refusal_reason_of_alert(45, &TlsError::from(error).to_string());
+        assert_eq!((reason(early), reason(late)), (RefusalReason::NotYetValid, RefusalReason::Expired));
     }
 
     #[test]
