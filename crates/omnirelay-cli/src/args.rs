@@ -28,6 +28,7 @@ pub(crate) struct Cli {
 
 /// How to reach the node and how to write.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Control endpoint of a node; plain http:// to loopback addresses only
     #[arg(long, global = true, env = "OMNIRELAY_ENDPOINT", value_name = "URL", default_value = Endpoint::DEFAULT)]

@@ -121,3 +121,20 @@ fn render(document: &Value, format: Format, layout: Layout, color: bool) -> Stri
         (Format::Json, Layout::Line) => format!("{document}\n"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn times_and_round_trips_alone_are_no_change() {
+        let document = |state: &str, age: u64| {
+            let peer = json!({"nodeId": "a", "lastSeen": age, "rttMs": age, "state": state});
+            lasting(json!({"generatedAt": age, "localNodeId": "a", "peers": [peer]}))
+        };
+        assert_eq!(document("Alive", 1), document("Alive", 2));
+        assert_ne!(document("Alive", 1), document("Suspect", 1));
+    }
+}
