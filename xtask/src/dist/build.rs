@@ -50,9 +50,6 @@ fn compile(libc: Libc) -> anyhow::Result<usize> {
     // them from build scripts and macros.
     build.args(["--target-dir", "target/dist", "--target", triple(libc), "--message-format=json"]);
     build.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    if libc == Libc::Musl {
-        build.env("CC_x86_64_unknown_linux_musl", "musl-gcc");
-    }
     let child = build.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
     let output = child.and_then(std::process::Child::wait_with_output);
     let output = output.with_context(|| format!("cannot run {}", name_of(&build)))?;
