@@ -269,6 +269,12 @@ impl Core {
         Some(self.state_in(node, entry))
     }
 
+    /// Returns the life of a member that is known here.
+    #[must_use]
+    pub fn boot_epoch_of(&self, node: &NodeId) -> Option<BootEpoch> {
+        self.table.get(node).map(|entry| entry.claim.boot_epoch)
+    }
+
     /// Returns how many members are alive or suspected by this node alone, itself included.
     #[must_use]
     pub fn alive(&self) -> usize {

@@ -31,7 +31,7 @@ impl LogEntry {
             | Event::Left(member) => {
                 format!("{} {}.{} v{}", member.id, member.boot_epoch, member.incarnation, member.metadata_version)
             }
-            Event::UpdateRejected { node, reason, detail } => format!("{node} {reason}: {detail}"),
+            Event::UpdateRejected { node: subject, reason, detail } => format!("{subject} {reason}: {detail}"),
             other => format!("{other:?}"),
         };
         Self { at, node, kind: event.name(), about }

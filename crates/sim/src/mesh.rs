@@ -96,6 +96,9 @@ impl Mesh {
     }
 
     /// Lets a node say goodbye, then stops it once its farewell is under way.
+    ///
+    /// # Panics
+    /// If there is no such node.
     pub fn leave(&mut self, number: usize) {
         self.with_core(number, |core, now| {
             core.handle(Input::Leave, now).expect("leaving needs no valid input");
@@ -104,6 +107,9 @@ impl Mesh {
     }
 
     /// Sets a label of a node.
+    ///
+    /// # Panics
+    /// If the label breaks its bounds.
     pub fn set_label(&mut self, number: usize, key: &str, value: &str) {
         self.nodes[number].labels.insert(key.to_owned(), value.to_owned());
         let metadata = self.metadata(number);
@@ -279,10 +285,10 @@ impl Mesh {
         let sender = self.sender(from);
         let mut ack = None;
         self.with_core(to, |core, now| ack = core.handle_hello(&sender, bytes, now).ok());
-        if let Some(bytes) = ack {
+        if let Some(ack) = ack {
             self.network.link(to, from);
-            let life = self.nodes[to].life;
-            if !self.carry(to, from, Channel::Stream, Arrival::HelloAck { from: to, from_life: life, bytes }) {
+            let answer = Arrival::HelloAck { from: to, from_life: self.nodes[to].life, bytes: ack };
+            if !self.carry(to, from, Channel::Stream, answer) {
                 self.network.unlink_pair(to, from);
             }
         }
@@ -299,8 +305,8 @@ impl Mesh {
         let core = Core::new(local, self.settings.options.clone(), seed, now).expect("valid settings");
         node.core = Some(core);
         node.wake_at = None;
-        let seeds = (0..self.settings.seeds).map(|seed| self.nodes[seed].endpoint.clone()).collect();
-        self.with_core(number, |core, at| core.handle(Input::Join(seeds), at).expect("seeds are valid"));
+        let seeds = self.nodes.iter().take(self.settings.seeds).map(|first| first.endpoint.clone()).collect();
+        self.with_core(number, |started, at| started.handle(Input::Join(seeds), at).expect("seeds are valid"));
     }
 
     fn metadata(&self, number: usize) -> NodeMetadata {

@@ -29,6 +29,9 @@ pub(crate) enum Arrival {
     HelloAck { from: usize, from_life: u32, bytes: Bytes },
 }
 
+/// Messages in the order they were sent.
+type Waiting = Vec<(Channel, Bytes)>;
+
 /// What is under way, and which links are up.
 #[derive(Debug, Default)]
 pub(crate) struct Network {
@@ -36,7 +39,7 @@ pub(crate) struct Network {
     next_number: u64,
     links: BTreeSet<(usize, usize)>,
     /// Messages that wait for their link, by dialler and target.
-    waiting: BTreeMap<(usize, usize), Vec<(Channel, Bytes)>>,
+    waiting: BTreeMap<(usize, usize), Waiting>,
     /// Pairs that cannot reach each other.
     blocked: BTreeSet<(usize, usize)>,
     sent: u64,
@@ -50,12 +53,9 @@ impl Network {
     }
 
     pub(crate) fn pop_until(&mut self, limit: Instant) -> Option<(Instant, usize, u32, Arrival)> {
-        let (key, _) = self.queue.first_key_value()?;
-        if key.0 > limit {
-            return None;
-        }
-        let (key, (to, life, arrival)) = self.queue.pop_first()?;
-        Some((key.0, to, life, arrival))
+        let first = self.queue.first_entry().filter(|first| first.key().0 <= limit)?;
+        let ((at, _), (to, life, arrival)) = first.remove_entry();
+        Some((at, to, life, arrival))
     }
 
     pub(crate) fn is_linked(&self, a: usize, b: usize) -> bool {
@@ -84,7 +84,7 @@ impl Network {
         is_first
     }
 
-    pub(crate) fn take_waiting(&mut self, from: usize, to: usize) -> Vec<(Channel, Bytes)> {
+    pub(crate) fn take_waiting(&mut self, from: usize, to: usize) -> Waiting {
         self.waiting.remove(&(from, to)).unwrap_or_default()
     }
 

@@ -1,0 +1,375 @@
+//! The one task that owns the core: it moves inputs in, outputs out, and decides nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use identity::Credentials;
+use membership::{Channel, Core, Event, Input, Output, Rejected};
+use mesh_types::{Endpoint, NodeId};
+use quinn::Incoming;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::accept;
+use crate::close::{Close, close};
+use crate::dial::{Dial, DialError, Target};
+use crate::handle::Shared;
+use crate::link::{NewLink, Report};
+use crate::links::{Link, Links};
+use crate::observe;
+use crate::service::RunError;
+
+/// Reports that wait for the driver; beyond it datagrams are dropped, and streams wait.
+const REPORTS: usize = 4_096;
+
+/// Reports taken before timers have their turn again.
+const REPORTS_A_TURN: usize = 256;
+
+/// Most dials under way.
+const MOST_DIALS: usize = 128;
+
+/// Most messages that wait for one dial.
+const WAITING_A_DIAL: usize = 32;
+
+/// Handshakes under way above which a dialler must prove its address, and above which it is turned away.
+const RETRY_ABOVE: usize = 64;
+const REFUSE_ABOVE: usize = 512;
+
+/// Longest wait for a dial; seeds are tried impatiently first, since they may just be starting.
+const DIAL_PATIENCE: Duration = Duration::from_secs(3);
+const FIRST_PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long a duplicate link stays open for what is under way on it.
+const DUPLICATE_LINGERS: Duration = Duration::from_secs(1);
+
+/// How long a farewell may take to arrive everywhere.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(crate) struct Driver {
+    local: NodeId,
+    core: Core,
+    endpoint: quinn::Endpoint,
+    credentials: Arc<Credentials>,
+    shared: Arc<Shared>,
+    links: Links,
+    /// Dials under way, with what waits for them.
+    dials: BTreeMap<Target, VecDeque<(Channel, Bytes)>>,
+    /// How long the next dial of a seed waits.
+    patience: BTreeMap<Endpoint, Duration>,
+    reports: mpsc::Receiver<Report>,
+    reporter: mpsc::Sender<Report>,
+    handshakes: JoinSet<()>,
+    tasks: JoinSet<()>,
+    published: u64,
+    superseded: Option<Endpoint>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        local: NodeId,
+        core: Core,
+        endpoint: quinn::Endpoint,
+        credentials: Arc<Credentials>,
+        shared: Arc<Shared>,
+        max_links: usize,
+    ) -> Self {
+        let (reporter, reports) = mpsc::channel(REPORTS);
+        Self {
+            links: Links::new(local.clone(), max_links),
+            local,
+            core,
+            endpoint,
+            credentials,
+            shared,
+            dials: BTreeMap::new(),
+            patience: BTreeMap::new(),
+            reports,
+            reporter,
+            handshakes: JoinSet::new(),
+            tasks: JoinSet::new(),
+            published: 0,
+            superseded: None,
+        }
+    }
+
+    /// Runs until `shutdown`, then leaves the mesh.
+    pub(crate) async fn run(mut self, seeds: Vec<Endpoint>, shutdown: CancellationToken) -> Result<(), RunError> {
+        self.feed(Input::Join(seeds));
+        let result = loop {
+            self.settle();
+            if let Some(endpoint) = self.superseded.take() {
+                break Err(RunError::Superseded { node: self.local.clone(), endpoint });
+            }
+            let due = self.core.poll_timeout().unwrap_or_else(|| now() + FAREWELL);
+            tokio::select! {
+                () = shutdown.cancelled() => break Ok(()),
+                Some(report) = self.reports.recv() => self.take_reports(report),
+                () = sleep_until(due.into()) => self.feed(Input::Timeout),
+                incoming = self.endpoint.accept() => match incoming {
+                    Some(incoming) => self.admit(incoming),
+                    None => break Err(RunError::EndpointClosed),
+                },
+                Some(ended) = self.tasks.join_next() => note_panic(ended),
+                Some(ended) = self.handshakes.join_next() => note_panic(ended),
+            }
+        };
+        self.leave().await;
+        result
+    }
+
+    fn feed(&mut self, input: Input<'_>) {
+        // Only messages can be rejected; they come in through `take`.
+        if let Err(error) = self.core.handle(input, now()) {
+            error!(error = observe::chain(&error), "input refused");
+        }
+    }
+
+    fn take_reports(&mut self, first: Report) {
+        self.take(first);
+        for _ in 1..REPORTS_A_TURN {
+            let Ok(report) = self.reports.try_recv() else { return };
+            self.take(report);
+        }
+    }
+
+    fn take(&mut self, report: Report) {
+        match report {
+            Report::Message { from, bytes } => self.on_message(&from, bytes),
+            Report::Hello { link, bytes, answer } => {
+                let result = self.core.handle_hello(&link.peer, &bytes, now());
+                if result.is_ok() {
+                    let dialler = link.peer.node.clone();
+                    self.link_up(link, dialler);
+                }
+                // Whoever dialled may have hung up meanwhile; the link's end is reported apart.
+                drop(answer.send(result));
+            }
+            Report::HelloAck { target, link, bytes, answer } => {
+                let result = self.core.handle_hello_ack(&link.peer, &bytes, now());
+                if result.is_ok() {
+                    self.on_dialled(&target, link);
+                }
+                // The dial reports its failure itself.
+                drop(answer.send(result));
+            }
+            Report::Down { peer, connection, error } => {
+                debug!(peer = %peer, error = %error, "link down");
+                self.links.forget(&peer, connection);
+            }
+            Report::DialFailed { target, error } => self.on_dial_failed(&target, &error),
+        }
+        self.perform_outputs();
+    }
+
+    fn on_message(&mut self, from: &NodeId, bytes: Bytes) {
+        match self.core.handle(Input::Message { from, bytes }, now()) {
+            Ok(()) => {
+                observe::received();
+                if let Some(link) = self.links.get_mut(from) {
+                    link.last_used = now();
+                }
+            }
+            Err(error) => {
+                observe::rejected(from, error.reason(), &observe::chain(&error));
+                if matches!(error, Rejected::UnknownSender { .. }) {
+                    // It was forgotten here: a new hello introduces it again.
+                    self.links.close(from, Close::Protocol);
+                }
+            }
+        }
+    }
+
+    fn on_dialled(&mut self, target: &Target, link: NewLink) {
+        observe::dialled("success");
+        let peer = link.peer.node.clone();
+        self.link_up(link, self.local.clone());
+        if let Target::Seed(seed) = target {
+            self.patience.remove(seed);
+        }
+        let waiting = self.dials.remove(target).unwrap_or_default();
+        for (channel, bytes) in waiting {
+            self.send(&peer, None, channel, bytes);
+        }
+    }
+
+    fn on_dial_failed(&mut self, target: &Target, error: &DialError) {
+        let outcome = error.outcome();
+        observe::dialled(outcome);
+        let waiting = self.dials.remove(target).unwrap_or_default();
+        for _ in waiting {
+            observe::sent(false);
+        }
+        let cause = observe::chain(error);
+        match outcome {
+            "timeout" => debug!(?target, error = cause, "dial failed"),
+            _ => warn!(?target, outcome, error = cause, "dial failed"),
+        }
+    }
+
+    fn link_up(&mut self, link: NewLink, dialler: NodeId) {
+        let NewLink { peer, connection, streams } = link;
+        let known = self.core.boot_epoch_of(&peer.node);
+        let link = Link { connection, streams, dialler, boot_epoch: known.unwrap_or_default(), last_used: now() };
+        if let Some(loser) = self.links.insert(peer.node, link) {
+            self.tasks.spawn(async move {
+                sleep(DUPLICATE_LINGERS).await;
+                close(&loser, Close::Duplicate, "");
+            });
+        }
+        self.links.trim(self.core.links());
+    }
+
+    fn admit(&mut self, incoming: Incoming) {
+        let under_way = self.handshakes.len();
+        if under_way >= REFUSE_ABOVE {
+            observe::dropped("handshakes");
+            return incoming.refuse();
+        }
+        if under_way >= RETRY_ABOVE && incoming.may_retry() {
+            if let Err(error) = incoming.retry() {
+                debug!(error = %error, "retry refused");
+            }
+            return;
+        }
+        self.handshakes.spawn(accept::accept(incoming, Arc::clone(&self.credentials), self.reporter.clone()));
+    }
+
+    /// Does what the core wants done, and publishes what has changed.
+    fn settle(&mut self) {
+        self.perform_outputs();
+        if self.core.version() != self.published {
+            let membership = self.core.snapshot();
+            self.published = membership.version;
+            observe::membership(&membership);
+            observe::totals(self.core.stats(), self.links.len(), self.core.queue_depth());
+            self.shared.publish(membership);
+        }
+    }
+
+    fn perform_outputs(&mut self) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Send { to, endpoint, channel, bytes } => self.send(&to, Some(endpoint), channel, bytes),
+                Output::Connect { endpoint } => self.dial_seed(endpoint),
+                Output::Rtt { rtt, .. } => observe::rtt(rtt),
+                Output::Event(event) => self.on_event(event),
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        observe::event(&event);
+        match event {
+            // A dead member's connection would be kept alive by retransmissions only.
+            Event::Dead(member) => self.links.close(&member.id, Close::Dead),
+            Event::Superseded { endpoint } => self.superseded = Some(endpoint),
+            _ => {}
+        }
+    }
+
+    fn send(&mut self, to: &NodeId, endpoint: Option<Endpoint>, channel: Channel, bytes: Bytes) {
+        if let Some(link) = self.links.get_mut(to) {
+            link.last_used = now();
+            match channel {
+                Channel::Datagram => link.send_datagram(bytes),
+                Channel::Stream => link.send_stream(bytes),
+            }
+            return;
+        }
+        let Some(address) = endpoint else { return observe::sent(false) };
+        let target = Target::Peer(to.clone());
+        if !self.dials.contains_key(&target) && !self.dial(target.clone(), address, DIAL_PATIENCE) {
+            return observe::sent(false);
+        }
+        let waiting = self.dials.entry(target).or_default();
+        if waiting.len() >= WAITING_A_DIAL {
+            // The newest news are worth most.
+            waiting.pop_front();
+            observe::dropped("dial");
+            observe::sent(false);
+        }
+        waiting.push_back((channel, bytes));
+    }
+
+    fn dial_seed(&mut self, endpoint: Endpoint) {
+        let target = Target::Seed(endpoint.clone());
+        if self.dials.contains_key(&target) {
+            return;
+        }
+        let patience = self.patience.get(&endpoint).copied().unwrap_or(FIRST_PATIENCE);
+        self.patience.insert(endpoint.clone(), (patience * 2).min(DIAL_PATIENCE));
+        self.dial(target, endpoint, patience);
+    }
+
+    fn dial(&mut self, target: Target, address: Endpoint, patience: Duration) -> bool {
+        if self.dials.len() >= MOST_DIALS {
+            observe::dropped("dials");
+            return false;
+        }
+        self.dials.insert(target.clone(), VecDeque::new());
+        let dial = Dial {
+            endpoint: self.endpoint.clone(),
+            credentials: Arc::clone(&self.credentials),
+            target,
+            address,
+            hello: self.core.hello(),
+            patience,
+            reports: self.reporter.clone(),
+        };
+        self.tasks.spawn(dial.run());
+        true
+    }
+
+    /// Says goodbye, waits for it to arrive, and ends every task.
+    async fn leave(mut self) {
+        self.feed(Input::Leave);
+        self.dials.clear();
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Send { to, channel: Channel::Stream, bytes, .. } if self.links.contains(&to) => {
+                    self.send(&to, None, Channel::Stream, bytes);
+                }
+                Output::Event(event) => observe::event(&event),
+                _ => {}
+            }
+        }
+        self.settle();
+        self.links.release_all();
+        self.endpoint.set_server_config(None);
+        // Reports are taken no more: nobody may wait for room among them.
+        self.reports.close();
+        let all_told = timeout(FAREWELL, async {
+            while let Some(ended) = self.tasks.join_next().await {
+                note_panic(ended);
+            }
+        })
+        .await;
+        if all_told.is_err() {
+            info!("not every link took the farewell in time");
+        }
+        self.endpoint.close(Close::Leaving.code(), b"leaving");
+        self.tasks.shutdown().await;
+        self.handshakes.shutdown().await;
+        if timeout(FAREWELL, self.endpoint.wait_idle()).await.is_err() {
+            debug!("connections were still closing");
+        }
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn note_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        error!(error = %error, "a task of the gossip service panicked");
+    }
+}

@@ -1,0 +1,168 @@
+//! What others hold of a running service.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use futures_util::stream;
+use mesh_types::{Membership, NodeId};
+use peers_core::{MembershipView, Peer, PeerSource, PeerUpdate, PeerUpdates, Published, VersionFuture};
+use tokio::sync::watch;
+
+/// What the driver publishes and everybody reads.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    membership: Published<Membership>,
+    version: watch::Sender<u64>,
+}
+
+impl Shared {
+    pub(crate) fn new(membership: Membership) -> Self {
+        let version = watch::Sender::new(membership.version);
+        Self { membership: Published::new(membership), version }
+    }
+
+    pub(crate) fn publish(&self, membership: Membership) {
+        let version = membership.version;
+        self.membership.publish(membership);
+        self.version.send_replace(version);
+    }
+}
+
+/// A view of a running service; cloning is a reference count.
+///
+/// It outlives the service: the last membership stays readable.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl MembershipView for Handle {
+    fn current(&self) -> Arc<Membership> {
+        self.shared.membership.load()
+    }
+
+    fn changed(&self, seen: u64) -> VersionFuture<'_> {
+        let mut version = self.shared.version.subscribe();
+        Box::pin(async move {
+            // The sender lives in `self.shared`, so waiting cannot fail.
+            version.wait_for(|version| *version != seen).await.map_or(seen, |version| *version)
+        })
+    }
+}
+
+impl PeerSource for Handle {
+    fn subscribe(&self) -> PeerUpdates {
+        let differences = Differences {
+            shared: Arc::clone(&self.shared),
+            version: self.shared.version.subscribe(),
+            known: None,
+            ready: VecDeque::new(),
+        };
+        Box::pin(stream::unfold(differences, |mut differences| async move {
+            let update = differences.next().await?;
+            Some((update, differences))
+        }))
+    }
+}
+
+/// One subscriber's view of the peers, as far as it has been told.
+struct Differences {
+    shared: Arc<Shared>,
+    version: watch::Receiver<u64>,
+    known: Option<BTreeMap<NodeId, Peer>>,
+    ready: VecDeque<PeerUpdate>,
+}
+
+impl Differences {
+    async fn next(&mut self) -> Option<PeerUpdate> {
+        loop {
+            if let Some(update) = self.ready.pop_front() {
+                return Some(update);
+            }
+            if self.known.is_some() && self.version.changed().await.is_err() {
+                return None;
+            }
+            self.version.borrow_and_update();
+            self.compare();
+        }
+    }
+
+    fn compare(&mut self) {
+        let membership = self.shared.membership.load();
+        let peers = membership.members.iter().filter(|member| member.id != membership.local);
+        let peers: BTreeMap<NodeId, Peer> =
+            peers.filter_map(Peer::from_member).map(|peer| (peer.id.clone(), peer)).collect();
+        match &self.known {
+            None => self.ready.push_back(PeerUpdate::Reset(peers.values().cloned().collect())),
+            Some(known) => {
+                let gone = known.keys().filter(|id| !peers.contains_key(*id));
+                self.ready.extend(gone.cloned().map(PeerUpdate::Remove));
+                let changed = peers.iter().filter(|(id, peer)| known.get(*id) != Some(peer));
+                self.ready.extend(changed.map(|(_, peer)| PeerUpdate::Upsert(peer.clone())));
+            }
+        }
+        self.known = Some(peers);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+
+    use futures_util::StreamExt;
+    use mesh_types::{BootEpoch, Incarnation, Member, MemberState, MetadataVersion, NodeMetadata};
+
+    use super::*;
+
+    fn member(id: &str, state: MemberState) -> Result<Member, Box<dyn std::error::Error>> {
+        Ok(Member {
+            id: id.parse()?,
+            boot_epoch: BootEpoch(1),
+            incarnation: Incarnation(0),
+            state,
+            metadata_version: MetadataVersion(1),
+            metadata: Arc::new(NodeMetadata {
+                role: "worker".parse()?,
+                cluster: "alpha".parse()?,
+                region: "eu-1".parse()?,
+                mesh_version: "1".into(),
+                http3_support: true,
+                endpoint: "127.0.0.1:1".parse()?,
+                labels: BTreeMap::new(),
+            }),
+            last_seen: tokio::time::Instant::now().into_std(),
+            rtt: None,
+        })
+    }
+
+    fn membership(version: u64, members: Vec<Member>) -> Result<Membership, Box<dyn std::error::Error>> {
+        Ok(Membership { version, local: "node-a".parse()?, members })
+    }
+
+    #[tokio::test]
+    async fn peers_come_as_a_reset_and_then_as_differences() -> Result<(), Box<dyn std::error::Error>> {
+        let own = || member("node-a", MemberState::Alive);
+        let shared = Arc::new(Shared::new(membership(1, vec![own()?, member("node-b", MemberState::Alive)?])?));
+        let handle = Handle { shared: Arc::clone(&shared) };
+        let mut updates = handle.subscribe();
+        let peer = |m: Member| Peer::from_member(&m).ok_or("callable");
+        let b = peer(member("node-b", MemberState::Alive)?)?;
+        assert_eq!(updates.next().await, Some(PeerUpdate::Reset(vec![b])));
+
+        // Suspicion is this node's own doubt: the peer stays. A verdict takes it away.
+        let c = member("node-c", MemberState::Suspect)?;
+        shared.publish(membership(2, vec![own()?, member("node-b", MemberState::Unreachable)?, c.clone()])?);
+        assert_eq!(updates.next().await, Some(PeerUpdate::Remove("node-b".parse()?)));
+        assert_eq!(updates.next().await, Some(PeerUpdate::Upsert(peer(c)?)));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_change_is_seen_from_the_version_it_left() -> Result<(), Box<dyn std::error::Error>> {
+        let shared = Arc::new(Shared::new(membership(1, Vec::new())?));
+        let handle = Handle { shared: Arc::clone(&shared) };
+        shared.publish(membership(7, Vec::new())?);
+        assert_eq!(handle.changed(1).await, 7);
+        assert_eq!(handle.current().version, 7);
+        Ok(())
+    }
+}

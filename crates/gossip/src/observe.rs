@@ -1,0 +1,141 @@
+//! What operators see of a node's gossip: metrics and log events.
+
+use std::error::Error;
+use std::fmt::{Display, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use membership::{Event, Stats};
+use mesh_types::{Member, MemberState, Membership, NodeId};
+use metrics::{counter, gauge, histogram};
+use tracing::{debug, info, warn};
+
+/// Counts a message sent, or not.
+pub(crate) fn sent(success: bool) {
+    message("outbound", success);
+}
+
+/// Counts a message received and used.
+pub(crate) fn received() {
+    message("inbound", true);
+}
+
+fn message(direction: &'static str, success: bool) {
+    let outcome = if success { "success" } else { "failure" };
+    counter!("mesh_gossip_messages_total", "mesh_direction" => direction, "mesh_outcome" => outcome).increment(1);
+}
+
+/// Counts a message that was dropped because of what it is. Not an emergency: peers may be newer, or broken.
+pub(crate) fn rejected(peer: &NodeId, reason: &'static str, error: &dyn Display) {
+    message("inbound", false);
+    counter!("mesh_gossip_rejected_total", "reason" => reason).increment(1);
+    debug!(peer = %peer, reason, error = %error, "message dropped");
+}
+
+/// Counts and logs somebody who was not let in: this is the audit trail.
+pub(crate) fn refused(address: SocketAddr, reason: &'static str, error: &dyn Display) {
+    counter!("mesh_gossip_refused_total", "reason" => reason).increment(1);
+    warn!(address = %address, reason, error = %error, "connection refused");
+}
+
+/// Counts work that was dropped because a queue was full.
+pub(crate) fn dropped(queue: &'static str) {
+    counter!("mesh_gossip_dropped_total", "queue" => queue).increment(1);
+}
+
+/// Counts a dial.
+pub(crate) fn dialled(outcome: &'static str) {
+    counter!("mesh_gossip_dials_total", "outcome" => outcome).increment(1);
+}
+
+/// Records the round trip of a probe.
+pub(crate) fn rtt(rtt: Duration) {
+    histogram!("mesh_gossip_rtt_ms").record(rtt.as_secs_f64() * 1_000.0);
+    histogram!("mesh_gossip_rtt_seconds").record(rtt.as_secs_f64());
+}
+
+/// Shows how many members are in which state.
+pub(crate) fn membership(membership: &Membership) {
+    let count = |states: &[MemberState]| -> f64 {
+        let count: usize = states.iter().map(|state| membership.count(*state)).sum();
+        f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+    };
+    gauge!("mesh_gossip_members", "mesh_status" => "alive").set(count(&[MemberState::Alive]));
+    let suspect = count(&[MemberState::Suspect, MemberState::Unreachable]);
+    gauge!("mesh_gossip_members", "mesh_status" => "suspect").set(suspect);
+    gauge!("mesh_gossip_members", "mesh_status" => "left").set(count(&[MemberState::Dead, MemberState::Left]));
+}
+
+/// Shows the core's counts, and what is held.
+pub(crate) fn totals(stats: Stats, links: usize, queued: usize) {
+    counter!("mesh_gossip_digest_mismatches_total").absolute(stats.digest_mismatches);
+    counter!("mesh_gossip_syncs_total").absolute(stats.syncs);
+    let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    gauge!("mesh_gossip_links").set(number(links));
+    gauge!("mesh_gossip_queue_depth").set(number(queued));
+}
+
+/// Counts and logs what happened to the membership.
+pub(crate) fn event(event: &Event) {
+    counter!("mesh_gossip_events_total", "event" => event.name()).increment(1);
+    match event {
+        Event::Joined(member) => about(member, "peer joined"),
+        Event::Recovered(member) => about(member, "peer recovered"),
+        Event::Left(member) => about(member, "peer left"),
+        Event::Updated(member) => about(member, "peer updated"),
+        Event::Suspected(member) => alarm(member, "peer suspect"),
+        Event::Unreachable(member) => alarm(member, "peer unreachable"),
+        Event::Dead(member) => alarm(member, "peer dead"),
+        Event::Refuted { incarnation } => info!(incarnation, "refuted a verdict on this node"),
+        Event::Rejoined { boot_epoch } => warn!(generation = boot_epoch.0, "rejoined the mesh in a new generation"),
+        Event::Superseded { endpoint } => {
+            warn!(endpoint = %endpoint, "a later process runs under this node's name");
+        }
+        Event::UpdateRejected { node, reason, detail } => {
+            counter!("mesh_gossip_rejected_total", "reason" => *reason).increment(1);
+            warn!(peer_id = %node, reason, detail, "peer schema rejected");
+        }
+        // Kinds that a newer core adds are counted above.
+        _ => {}
+    }
+}
+
+fn about(member: &Member, what: &'static str) {
+    let metadata = &member.metadata;
+    info!(
+        peer_id = %member.id,
+        peer_cluster = %metadata.cluster,
+        peer_role = %metadata.role,
+        peer_region = %metadata.region,
+        peer_version = %metadata.mesh_version,
+        generation = member.boot_epoch.0,
+        "{what}"
+    );
+}
+
+fn alarm(member: &Member, what: &'static str) {
+    let metadata = &member.metadata;
+    warn!(
+        peer_id = %member.id,
+        peer_cluster = %metadata.cluster,
+        peer_role = %metadata.role,
+        peer_region = %metadata.region,
+        peer_version = %metadata.mesh_version,
+        generation = member.boot_epoch.0,
+        "{what}"
+    );
+}
+
+/// Writes an error with its causes.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        // Writing to a string cannot fail.
+        if write!(text, ": {deeper}").is_err() {
+            break;
+        }
+        cause = deeper.source();
+    }
+    text
+}

@@ -1,0 +1,174 @@
+//! How a node gossips.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use mesh_types::{ClusterId, Endpoint, NodeId, Region, Role};
+
+/// How a node gossips. Field names in configuration are the same in camel case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Name of the node; must be the one in its certificate.
+    pub node_id: NodeId,
+    /// What the node is for; must be the role in its certificate.
+    pub role: Role,
+    /// Cluster whose nodes it gossips with; must be the one in its certificate.
+    pub cluster_id: ClusterId,
+    /// Where it runs.
+    pub region: Region,
+    /// Version it advertises; default this build's.
+    pub mesh_version: String,
+    /// Whether it advertises HTTP/3; default true.
+    pub http3_support: bool,
+    /// Labels it advertises; default none, at most 32.
+    pub labels: BTreeMap<String, String>,
+    /// Address it listens on; default `0.0.0.0`.
+    pub bind_address: IpAddr,
+    /// UDP port it listens on; default 17421. 0 takes any free one.
+    pub port: u16,
+    /// Host it advertises to others; default the bind address, or where that is `0.0.0.0` the address that faces the
+    /// first seed.
+    pub advertise_host: Option<String>,
+    /// Port it advertises to others; default the one it listens on.
+    pub advertise_port: Option<u16>,
+    /// Time between two probes; see [`membership::Options::interval`]. Default 1 s.
+    pub interval: Duration,
+    /// Overlay links; see [`membership::Options::fanout`]. Default 8.
+    pub fanout: u8,
+    /// Time in which a silent member is judged; see [`membership::Options::suspicion_interval`]. Default 5 s.
+    pub suspicion_interval: Duration,
+    /// Longest wait for an answer; see [`membership::Options::ping_timeout`]. Default 2 s.
+    pub ping_timeout: Duration,
+    /// Most sends of one update per link; see [`membership::Options::retransmit_limit`]. Default 3.
+    pub retransmit_limit: u8,
+    /// How often the own record is repeated; see [`membership::Options::metadata_refresh_period`]. Default 30 s.
+    pub metadata_refresh_period: Duration,
+    /// Where the mesh may be found; default nowhere: others must dial this node. At most 64.
+    pub seed_peers: Vec<Endpoint>,
+    /// Most connections kept, overlay links included; default 72, at least twice `fanout`, at most 1,024. A link costs some
+    /// 30 KiB; fewer links mean more handshakes.
+    pub max_links: usize,
+    /// How long a connection without traffic is kept; default 30 s, 5 s to 10 minutes. Overlay links see a probe at
+    /// least every `fanout` × `interval`; keep it above that.
+    pub idle_timeout: Duration,
+}
+
+/// An option out of its range, named as configuration spells it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{option} is {value}; valid is {valid}")]
+pub struct OptionsError {
+    /// The option, such as `suspicionInterval`.
+    pub option: &'static str,
+    /// The value given.
+    pub value: String,
+    /// What would be valid.
+    pub valid: &'static str,
+}
+
+impl From<membership::OptionsError> for OptionsError {
+    fn from(error: membership::OptionsError) -> Self {
+        Self { option: error.option, value: error.value, valid: error.valid }
+    }
+}
+
+impl Options {
+    /// Makes options with defaults for everything else.
+    #[must_use]
+    pub fn new(node_id: NodeId, cluster_id: ClusterId, role: Role, region: Region) -> Self {
+        let protocol = membership::Options::default();
+        Self {
+            node_id,
+            role,
+            cluster_id,
+            region,
+            mesh_version: env!("CARGO_PKG_VERSION").to_owned(),
+            http3_support: true,
+            labels: BTreeMap::new(),
+            bind_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            port: 17421,
+            advertise_host: None,
+            advertise_port: None,
+            interval: protocol.interval,
+            fanout: protocol.fanout,
+            suspicion_interval: protocol.suspicion_interval,
+            ping_timeout: protocol.ping_timeout,
+            retransmit_limit: protocol.retransmit_limit,
+            metadata_refresh_period: protocol.metadata_refresh_period,
+            seed_peers: Vec::new(),
+            max_links: 72,
+            idle_timeout: Duration::from_secs(30),
+        }
+    }
+
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub fn validate(&self) -> Result<(), OptionsError> {
+        self.protocol().validate()?;
+        let wrong = |option, value: String, valid| Err(OptionsError { option, value, valid });
+        if self.seed_peers.len() > 64 {
+            return wrong("seedPeers", format!("a list of {}", self.seed_peers.len()), "at most 64 endpoints");
+        }
+        if self.max_links < 2 * usize::from(self.fanout) || self.max_links > 1_024 {
+            return wrong("maxLinks", self.max_links.to_string(), "twice fanout to 1024");
+        }
+        if self.idle_timeout < Duration::from_secs(5) || self.idle_timeout > Duration::from_secs(600) {
+            return wrong("idleTimeout", format!("{:?}", self.idle_timeout), "5s to 10m");
+        }
+        if self.advertise_port == Some(0) {
+            return wrong("advertisePort", "0".to_owned(), "1 to 65535");
+        }
+        if let Some(host) = &self.advertise_host
+            && advertised(host, 1).is_err()
+        {
+            return wrong("advertiseHost", host.clone(), "a DNS name or an address");
+        }
+        Ok(())
+    }
+
+    /// Returns the options of the protocol core.
+    pub(crate) fn protocol(&self) -> membership::Options {
+        membership::Options {
+            interval: self.interval,
+            fanout: self.fanout,
+            suspicion_interval: self.suspicion_interval,
+            ping_timeout: self.ping_timeout,
+            retransmit_limit: self.retransmit_limit,
+            metadata_refresh_period: self.metadata_refresh_period,
+            ..membership::Options::default()
+        }
+    }
+}
+
+/// Makes the endpoint that a node advertises.
+pub(crate) fn advertised(host: &str, port: u16) -> Result<Endpoint, mesh_types::ParseEndpointError> {
+    if host.contains(':') { format!("[{host}]:{port}").parse() } else { format!("{host}:{port}").parse() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(change: fn(&mut Options), refused: Option<&str>) {
+        let name = "node-a".parse().and_then(|node| Ok((node, "alpha".parse()?, "worker".parse()?, "eu-1".parse()?)));
+        let Ok((node, cluster, role, region)) = name else { panic!("valid names") };
+        let mut options = Options::new(node, cluster, role, region);
+        change(&mut options);
+        assert_eq!(options.validate().err().map(|error| error.option), refused);
+    }
+
+    #[test]
+    fn each_option_is_valid_at_its_bounds_and_refused_beyond() {
+        check(|_| {}, None);
+        check(|o| o.interval = Duration::ZERO, Some("interval"));
+        check(|o| o.max_links = 16, None);
+        check(|o| o.max_links = 15, Some("maxLinks"));
+        check(|o| o.idle_timeout = Duration::from_secs(4), Some("idleTimeout"));
+        check(|o| o.advertise_port = Some(0), Some("advertisePort"));
+        check(|o| o.advertise_host = Some("::1".to_owned()), None);
+        check(|o| o.advertise_host = Some("a b".to_owned()), Some("advertiseHost"));
+    }
+}
