@@ -8,7 +8,7 @@ use bytes::Bytes;
 use identity::{Credentials, PeerRefused};
 use mesh_proto::MAX_HELLO_BYTES;
 use mesh_types::{Endpoint, NodeId};
-use quinn::{ConnectError, Connection, ConnectionError, ReadToEndError, WriteError};
+use quinn::{ConnectError, Connection, ConnectionError, ReadError, ReadToEndError, WriteError};
 use tokio::net::lookup_host;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -74,8 +74,7 @@ impl DialError {
     /// Returns the outcome as a metric label.
     pub(crate) fn outcome(&self) -> &'static str {
         let connection = match self {
-            Self::Connection(error) => Some(error),
-            Self::Read(ReadToEndError::Read(quinn::ReadError::ConnectionLost(error))) => Some(error),
+            Self::Connection(error) | Self::Read(ReadToEndError::Read(ReadError::ConnectionLost(error))) => Some(error),
             _ => None,
         };
         match (connection, self) {

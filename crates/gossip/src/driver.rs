@@ -212,8 +212,8 @@ impl Driver {
         }
     }
 
-    fn link_up(&mut self, link: NewLink, dialler: NodeId) {
-        let NewLink { peer, connection, streams } = link;
+    fn link_up(&mut self, new: NewLink, dialler: NodeId) {
+        let NewLink { peer, connection, streams } = new;
         let known = self.core.boot_epoch_of(&peer.node);
         let link = Link { connection, streams, dialler, boot_epoch: known.unwrap_or_default(), last_used: now() };
         if let Some(loser) = self.links.insert(peer.node, link) {

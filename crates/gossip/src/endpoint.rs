@@ -27,11 +27,11 @@ pub(crate) fn bind(address: SocketAddr, credentials: &Credentials, idle: Duratio
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     let transport = Arc::new(transport(idle));
-    let crypto = QuicServerConfig::try_from(credentials.server_config(&[GOSSIP_ALPN])).map_err(no_suite)?;
-    let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+    let accepting = QuicServerConfig::try_from(credentials.server_config(&[GOSSIP_ALPN])).map_err(no_suite)?;
+    let mut server = ServerConfig::with_crypto(Arc::new(accepting));
     server.transport_config(Arc::clone(&transport));
-    let crypto = QuicClientConfig::try_from(credentials.client_config(&[GOSSIP_ALPN])).map_err(no_suite)?;
-    let mut client = ClientConfig::new(Arc::new(crypto));
+    let dialling = QuicClientConfig::try_from(credentials.client_config(&[GOSSIP_ALPN])).map_err(no_suite)?;
+    let mut client = ClientConfig::new(Arc::new(dialling));
     client.transport_config(transport);
     let mut endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket.into(), Arc::new(TokioRuntime))?;
     endpoint.set_default_client_config(client);

@@ -123,12 +123,12 @@ fn a_partition_of_three_declares_only_where_there_is_a_quorum() {
     let mut mesh = joined(Settings { nodes: 3, seed: 2, ..Settings::default() });
     mesh.partition(1);
     mesh.run_for(secs(60));
-    let state = |mesh: &Mesh, viewer, subject| mesh.view(viewer).and_then(|v| v.get(mesh.id(subject)).map(|m| m.state));
+    let state = |viewer, subject| mesh.core(viewer).and_then(|core| core.state_of(mesh.id(subject)));
     // The one that is alone suspects both and declares neither; the two agree that it is dead.
-    assert_eq!(state(&mesh, 0, 1), Some(MemberState::Suspect));
-    assert_eq!(state(&mesh, 0, 2), Some(MemberState::Suspect));
-    assert_eq!(state(&mesh, 1, 0), Some(MemberState::Dead));
-    assert_eq!(state(&mesh, 2, 0), Some(MemberState::Dead));
+    assert_eq!(state(0, 1), Some(MemberState::Suspect));
+    assert_eq!(state(0, 2), Some(MemberState::Suspect));
+    assert_eq!(state(1, 0), Some(MemberState::Dead));
+    assert_eq!(state(2, 0), Some(MemberState::Dead));
 }
 
 #[test]
