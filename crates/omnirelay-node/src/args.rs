@@ -97,7 +97,7 @@ pub(crate) struct ConfigArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DevArgs {
     /// How many nodes to start.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=26))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=200))]
     pub(crate) nodes: u8,
     /// Stop once all nodes have found each other.
     #[arg(long)]

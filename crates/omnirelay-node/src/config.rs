@@ -5,6 +5,7 @@
 mod duration;
 mod env;
 mod file;
+mod gossip_config;
 mod keys;
 mod origin;
 mod print;
@@ -14,15 +15,13 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU16;
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use mesh_types::{ClusterId, Endpoint, NodeId, Region, Role};
+use identity::CertificateFiles;
 use telemetry::LogFormat;
 
+pub(crate) use gossip_config::GossipConfig;
 pub(crate) use keys::Key;
 pub(crate) use print::{PrintFormat, print};
 pub(crate) use problem::{ConfigError, Problem};
@@ -55,35 +54,6 @@ pub(crate) struct Config {
     pub(crate) tls: TlsConfig,
     pub(crate) control: ControlConfig,
     pub(crate) log: LogConfig,
-}
-
-/// `mesh.gossip.*`; the meaning of each is documented at `gossip::Options`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct GossipConfig {
-    pub(crate) enabled: bool,
-    /// Unset: the certificate's. Set: must be the certificate's.
-    pub(crate) node_id: Option<NodeId>,
-    /// Unset: the certificate's. Set: must be the certificate's.
-    pub(crate) cluster_id: Option<ClusterId>,
-    /// Unset: the certificate's. Set: must be the certificate's.
-    pub(crate) role: Option<Role>,
-    pub(crate) region: Region,
-    pub(crate) mesh_version: String,
-    pub(crate) http3_support: bool,
-    pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) bind_address: IpAddr,
-    pub(crate) port: u16,
-    pub(crate) advertise_host: Option<String>,
-    pub(crate) advertise_port: Option<NonZeroU16>,
-    pub(crate) seed_peers: Vec<Endpoint>,
-    pub(crate) interval: Duration,
-    pub(crate) fanout: u8,
-    pub(crate) suspicion_interval: Duration,
-    pub(crate) ping_timeout: Duration,
-    pub(crate) retransmit_limit: u8,
-    pub(crate) metadata_refresh_period: Duration,
-    pub(crate) max_links: usize,
-    pub(crate) idle_timeout: Duration,
 }
 
 /// `mesh.gossip.tls.*`: the files behind both endpoints.
@@ -145,6 +115,7 @@ impl Config {
         };
         let mut problems = reader.problems;
         config.check(settings, purpose, &mut problems);
+        problems.extend(gossip_config::out_of_range(settings));
         if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
     }
 
@@ -173,30 +144,14 @@ impl Config {
     }
 }
 
-impl GossipConfig {
-    fn read(reader: &mut Reader<'_>) -> Self {
-        Self {
-            enabled: reader.value(keys::GOSSIP_ENABLED),
-            node_id: reader.optional(keys::NODE_ID),
-            cluster_id: reader.optional(keys::CLUSTER_ID),
-            role: reader.optional(keys::ROLE),
-            region: reader.value(keys::REGION),
-            mesh_version: reader.value(keys::MESH_VERSION),
-            http3_support: reader.value(keys::HTTP3_SUPPORT),
-            labels: reader.optional(keys::LABELS).unwrap_or_default(),
-            bind_address: reader.value(keys::BIND_ADDRESS),
-            port: reader.value(keys::PORT),
-            advertise_host: reader.optional(keys::ADVERTISE_HOST),
-            advertise_port: reader.optional(keys::ADVERTISE_PORT),
-            seed_peers: reader.value(keys::SEED_PEERS),
-            interval: reader.value(keys::INTERVAL),
-            fanout: reader.value(keys::FANOUT),
-            suspicion_interval: reader.value(keys::SUSPICION_INTERVAL),
-            ping_timeout: reader.value(keys::PING_TIMEOUT),
-            retransmit_limit: reader.value(keys::RETRANSMIT_LIMIT),
-            metadata_refresh_period: reader.value(keys::METADATA_REFRESH_PERIOD),
-            max_links: reader.value(keys::MAX_LINKS),
-            idle_timeout: reader.value(keys::IDLE_TIMEOUT),
+impl TlsConfig {
+    /// Returns the files of a configuration that was loaded to run.
+    pub(crate) fn files(&self) -> CertificateFiles {
+        let file = |path: &Option<PathBuf>| path.clone().expect("a configuration to run with names its certificate");
+        CertificateFiles {
+            certificate: file(&self.certificate),
+            key: file(&self.key),
+            trust_bundle: file(&self.trust_bundle),
         }
     }
 }

@@ -3,24 +3,29 @@
 mod args;
 mod chain;
 mod config;
+mod dev;
+mod dev_child;
+mod node;
+mod run;
+mod signals;
+mod standalone;
 
+use std::error::Error;
+use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::Parser as _;
 
-use args::{Cli, Command, ConfigArgs, PrintConfigArgs};
+use args::{Cli, Command, ConfigArgs, PrintConfigArgs, RunArgs};
 use chain::Chain;
 use config::{Config, Purpose, Settings};
+use run::Mode;
 
 fn main() -> ExitCode {
+    // Wrong usage ends here with exit code 2; everything that fails later with 1.
     let cli = Cli::parse();
-    let done = match cli.command.unwrap_or(Command::Run(cli.run)) {
-        Command::Run(_args) => Ok(()),
-        Command::Dev(_args) => Ok(()),
-        Command::PrintConfig(args) => print_config(args),
-        Command::CheckConfig(args) => check_config(args),
-    };
-    match done {
+    match execute(cli.command.unwrap_or(Command::Run(cli.run)), std::env::vars_os()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(error.as_ref());
@@ -29,22 +34,40 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the last word of a command line program")]
-fn report(error: &(dyn std::error::Error + 'static)) {
-    eprintln!("error: {}", Chain(error));
+fn execute(command: Command, variables: impl Iterator<Item = (OsString, OsString)>) -> anyhow::Result<()> {
+    match command {
+        Command::Run(args) => run(args, variables),
+        Command::Dev(args) => Ok(dev::dev(&args)?),
+        Command::PrintConfig(args) => print_config(args, variables),
+        Command::CheckConfig(args) => check_config(args, variables),
+    }
+}
+
+fn run(args: RunArgs, variables: impl Iterator<Item = (OsString, OsString)>) -> anyhow::Result<()> {
+    let (purpose, mode) =
+        if args.dev_child { (Purpose::RunInDev, Mode::DevChild) } else { (Purpose::Run, Mode::Alone) };
+    let config = Config::load(&args.config.sources(variables), purpose)?;
+    Ok(run::run(&config, mode)?)
 }
 
 #[expect(clippy::print_stdout, reason = "what the user asked to see")]
-fn print_config(args: PrintConfigArgs) -> anyhow::Result<()> {
-    let (settings, problems) = Settings::gather(&args.config.sources(std::env::vars_os()));
+fn print_config(args: PrintConfigArgs, variables: impl Iterator<Item = (OsString, OsString)>) -> anyhow::Result<()> {
+    let (settings, problems) = Settings::gather(&args.config.sources(variables));
     Config::read(&settings, problems, Purpose::Show)?;
     print!("{}", config::print(&settings, args.output));
     Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "what the user asked to see")]
-fn check_config(args: ConfigArgs) -> anyhow::Result<()> {
-    Config::load(&args.sources(std::env::vars_os()), Purpose::Run)?;
-    println!("configuration is valid");
+fn check_config(args: ConfigArgs, variables: impl Iterator<Item = (OsString, OsString)>) -> anyhow::Result<()> {
+    let config = Config::load(&args.sources(variables), Purpose::Run)?;
+    #[expect(clippy::disallowed_methods, reason = "the edge, where the wall clock comes in")]
+    let credentials = node::load_credentials(&config, SystemTime::now())?;
+    println!("configuration is valid for {}", credentials.spiffe_id());
     Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a command line program")]
+fn report(error: &(dyn Error + 'static)) {
+    eprintln!("error: {}", Chain(error));
 }

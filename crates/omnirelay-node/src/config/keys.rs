@@ -75,7 +75,7 @@ keys! {
     PING_TIMEOUT = "mesh.gossip.pingTimeout", Text, Some("2s");
     RETRANSMIT_LIMIT = "mesh.gossip.retransmitLimit", Number, Some("3");
     METADATA_REFRESH_PERIOD = "mesh.gossip.metadataRefreshPeriod", Text, Some("30s");
-    MAX_LINKS = "mesh.gossip.maxLinks", Number, Some("256");
+    MAX_LINKS = "mesh.gossip.maxLinks", Number, Some("72");
     IDLE_TIMEOUT = "mesh.gossip.idleTimeout", Text, Some("30s");
     CERTIFICATE = "mesh.gossip.tls.certificate", Path, None;
     PRIVATE_KEY = "mesh.gossip.tls.key", Path, None;

@@ -81,17 +81,19 @@ pub(crate) enum Problem {
         /// Who set it.
         origin: String,
         /// The key.
-        key: &'static str,
+        key: String,
         /// The value as given.
         found: String,
         /// What would be valid.
         valid: String,
     },
-    /// A value is valid, but not together with the others.
-    #[error("{origin}: {reason}")]
-    OutOfRange {
+    /// A value is too long or too much of it.
+    #[error("{origin}: `{key}` is not valid: {reason}")]
+    Unfit {
         /// Who set it.
         origin: String,
+        /// The key.
+        key: &'static str,
         /// What is wrong and what would be valid.
         reason: String,
     },
@@ -110,6 +112,16 @@ pub(crate) enum Problem {
     Plaintext {
         /// Who set it.
         origin: String,
+    },
+    /// The certificate is of another node, cluster or role.
+    #[error("`{key}` is `{configured}`, but the certificate is of `{certified}`; set it to that or leave it out")]
+    NotTheCertificates {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        configured: String,
+        /// What the certificate says.
+        certified: String,
     },
     /// Every part of the node is switched off.
     #[error("`mesh.gossip.enabled` and `control.enabled` are both false: nothing is left to run")]

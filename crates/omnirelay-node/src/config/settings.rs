@@ -26,7 +26,7 @@ pub(crate) struct Sources {
 }
 
 /// The values of all sources, merged.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     figment: Figment,
 }
@@ -55,6 +55,12 @@ impl Settings {
     pub(crate) fn find(&self, key: &Key) -> Option<Value> {
         // The only error is that nobody set it.
         self.figment.find_value(key.path).ok()
+    }
+
+    /// Returns the same settings with `key` at its default, `None` if it has none.
+    pub(crate) fn with_default(&self, key: &'static Key) -> Option<Self> {
+        let layer = env::layer(Origin::Default, key, None, key.default?);
+        Some(Self { figment: self.figment.clone().merge(layer) })
     }
 
     pub(crate) fn is_set(&self, key: &Key) -> bool {
@@ -94,7 +100,12 @@ impl Reader<'_> {
             Ok(typed) => Some(typed),
             Err(valid) => {
                 let origin = self.settings.origin_of(&value);
-                self.problems.push(Problem::WrongValue { origin, key: key.path, found: show(&value), valid });
+                self.problems.push(Problem::WrongValue {
+                    origin,
+                    key: key.path.to_owned(),
+                    found: show(&value),
+                    valid,
+                });
                 None
             }
         }

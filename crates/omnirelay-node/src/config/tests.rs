@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -49,30 +50,12 @@ fn check_refused(loaded: Result<Config, ConfigError>, expected: &[&str]) {
 #[test]
 fn defaults_are_those_of_the_contract() -> TestResult {
     let config = show(&Sources::default())?;
-    let expected = GossipConfig {
-        enabled: true,
-        node_id: None,
-        cluster_id: None,
-        role: None,
-        region: "local".parse()?,
-        mesh_version: env!("CARGO_PKG_VERSION").to_owned(),
-        http3_support: true,
-        labels: BTreeMap::new(),
-        bind_address: "0.0.0.0".parse()?,
-        port: 17421,
-        advertise_host: None,
-        advertise_port: None,
-        seed_peers: Vec::new(),
-        interval: Duration::from_secs(1),
-        fanout: 8,
-        suspicion_interval: Duration::from_secs(5),
-        ping_timeout: Duration::from_secs(2),
-        retransmit_limit: 3,
-        metadata_refresh_period: Duration::from_secs(30),
-        max_links: 256,
-        idle_timeout: Duration::from_secs(30),
-    };
-    assert_eq!(config.gossip, expected);
+    // Gossip documents its own defaults; configuration must not have others.
+    let id: identity::SpiffeId = "spiffe://mesh.example/cluster/alpha/role/worker/node/node-a".parse()?;
+    let (node, cluster, role) = (id.node().clone(), id.cluster().clone(), id.role().clone());
+    assert_eq!(config.gossip.options(&id), gossip::Options::new(node, cluster, role, "local".parse()?));
+    assert!(config.gossip.enabled);
+    assert_eq!((config.gossip.node_id, config.gossip.cluster_id, config.gossip.role), (None, None, None));
     assert_eq!(config.control, ControlConfig { enabled: true, address: "127.0.0.1:17420".parse()?, plaintext: false });
     assert_eq!(config.log, LogConfig { format: LogFormat::Text, filter: "info".to_owned() });
     Ok(())
@@ -149,8 +132,8 @@ fn other_programs_variables_are_left_alone() -> TestResult {
 #[test]
 fn a_bare_time_of_toml_is_a_duration() -> TestResult {
     let dir = TempDir::new()?;
-    let sources = files(&dir, &["mesh.gossip.interval = 00:00:05"])?;
-    assert_eq!(show(&sources)?.gossip.interval, Duration::from_secs(5));
+    let sources = files(&dir, &["mesh.gossip.interval = 00:00:02"])?;
+    assert_eq!(show(&sources)?.gossip.interval, Duration::from_secs(2));
     Ok(())
 }
 
@@ -222,6 +205,31 @@ fn wrong_values_are_refused_all_at_once_each_with_what_would_be_valid() -> TestR
 }
 
 #[test]
+fn values_out_of_range_are_refused_all_at_once_except_those_that_follow_from_others() -> TestResult {
+    let long = "v".repeat(129);
+    let settings = [
+        "mesh.gossip.fanout=1",
+        "mesh.gossip.interval=2m",
+        // Less than twice the interval, but more than twice a valid one.
+        "mesh.gossip.suspicionInterval=3m",
+        "mesh.gossip.idleTimeout=1s",
+        &format!("mesh.gossip.labels.rack={long}"),
+    ];
+    let expected = [
+        "flag --set: `mesh.gossip.fanout` is 1; 2 to 32 is valid",
+        "flag --set: `mesh.gossip.interval` is 120s; 50ms to 60s is valid",
+        "flag --set: `mesh.gossip.idleTimeout` is 1s; 5s to 10m is valid",
+        "flag --set: `mesh.gossip.labels` is not valid: value of label `rack` is 129 bytes long, more than 128",
+    ];
+    check_refused(show(&sources(&[], &settings)), &expected);
+    check_refused(
+        show(&sources(&[], &["mesh.gossip.pingTimeout=6s"])),
+        &["flag --set: `mesh.gossip.pingTimeout` is 6s; 10ms to suspicionInterval is valid"],
+    );
+    Ok(())
+}
+
+#[test]
 fn a_file_that_is_missing_or_not_toml_is_named() -> TestResult {
     let dir = TempDir::new()?;
     let mut sources = files(&dir, &["[mesh\nx"])?;
@@ -289,6 +297,7 @@ fn the_sample_configurations_are_valid() -> TestResult {
     assert!(dev.control.address.ip().is_loopback());
     let prod = load("prod.toml")?;
     assert_eq!((prod.gossip.port, prod.control.address.port()), (17421, 17420));
+    assert!(prod.gossip.advertise_host.is_some(), "with seeds by name gossip cannot find out where it is reached");
     assert!(prod.gossip.seed_peers.len() >= 2, "one seed is a single point of failure");
     Ok(())
 }

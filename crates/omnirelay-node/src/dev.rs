@@ -1,0 +1,96 @@
+//! `omnirelay-node dev`: a mesh of real processes on this machine, to look at and to break.
+
+mod api;
+mod child;
+mod error;
+mod follow;
+mod mesh;
+mod show;
+mod workspace;
+
+use std::io::{self, Write as _};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::timeout;
+
+use crate::args::DevArgs;
+use crate::signals::Signals;
+
+pub(crate) use error::DevError;
+use mesh::{Discovery, Mesh};
+use workspace::{ControlSecurity, Workspace};
+
+/// Longest wait until all nodes see all.
+const START_LIMIT: Duration = Duration::from_secs(15);
+
+/// Runs a development mesh until it is to stop, and leaves nothing behind.
+///
+/// # Errors
+/// A node did not start, the nodes did not find one another in time, or something could not be removed.
+pub(crate) fn dev(args: &DevArgs) -> Result<(), DevError> {
+    // One thread: it waits for children and asks them for their members.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DevError::Runtime)?;
+    runtime.block_on(async {
+        let mut signals = Signals::listen().map_err(DevError::Signals)?;
+        let names = names(args.nodes);
+        let security = if args.tls_control { ControlSecurity::MutualTls } else { ControlSecurity::Plaintext };
+        #[expect(clippy::disallowed_methods, reason = "the edge, where the wall clock comes in")]
+        let now = SystemTime::now();
+        let workspace = Workspace::create(&names, security, now)?;
+        let mut mesh = Mesh::new(workspace.credentials(now)?);
+        let shown = session(args, &names, &workspace, &mut mesh, &mut signals).await;
+        let stopped = mesh.stop().await;
+        let removed = workspace.remove();
+        shown.and(stopped).and(removed)
+    })
+}
+
+/// Everything between the making of the directory and its removal.
+async fn session(
+    args: &DevArgs,
+    names: &[String],
+    workspace: &Workspace,
+    mesh: &mut Mesh,
+    signals: &mut Signals,
+) -> Result<(), DevError> {
+    let started = tokio::select! {
+        started = timeout(START_LIMIT, start(names, workspace, mesh)) => started,
+        signal = signals.next() => return Err(DevError::Interrupted { signal }),
+    };
+    let discovery = match started {
+        Ok(started) => started?,
+        Err(_elapsed) => return Err(mesh.not_discovered(names, START_LIMIT, workspace).await),
+    };
+    if args.json {
+        let line = show::json(&discovery).map_err(|error| DevError::Output(error.into()))?;
+        return say(&line);
+    }
+    say(&show::summary(&discovery, mesh, workspace))?;
+    if args.once {
+        return Ok(());
+    }
+    say(&show::hints(mesh, workspace))?;
+    tokio::select! {
+        ended = follow::follow(mesh) => ended,
+        _ = signals.next() => say("stopping all nodes"),
+    }
+}
+
+async fn start(names: &[String], workspace: &Workspace, mesh: &mut Mesh) -> Result<Discovery, DevError> {
+    mesh.start(names, workspace).await?;
+    mesh.discover().await
+}
+
+/// Names nodes by letters, or by numbers where letters run out.
+fn names(count: u8) -> Vec<String> {
+    match count {
+        0..=26 => ('a'..='z').take(usize::from(count)).map(|letter| format!("node-{letter}")).collect(),
+        _ => (1..=count).map(|number| format!("node-{number:03}")).collect(),
+    }
+}
+
+/// Writes lines to standard output.
+fn say(text: &str) -> Result<(), DevError> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(DevError::Output)
+}

@@ -1,0 +1,123 @@
+//! Prints what changes in a development mesh.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::api::Member;
+use super::error::DevError;
+use super::mesh::Mesh;
+use super::say;
+
+/// How often the nodes are asked. Changes closer together than this show as one.
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// What one node was last known to say.
+#[derive(Debug, Default)]
+struct View {
+    /// The state of each member; empty until the first answer.
+    states: BTreeMap<String, String>,
+    silent: bool,
+}
+
+/// Prints every change that any node reports, and the end of each process, until the last one has ended.
+pub(crate) async fn follow(mesh: &mut Mesh) -> Result<(), DevError> {
+    let began = Instant::now();
+    let mut views: BTreeMap<String, View> = BTreeMap::new();
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !mesh.nodes.is_empty() {
+        ticks.tick().await;
+        let mut lines = bury_the_dead(mesh)?;
+        for node in &mut mesh.nodes {
+            let view = views.entry(node.child.name.clone()).or_default();
+            // Why is not shown: the process has died, which the next round tells, or it hangs.
+            let members = node.api.members().await.ok().map(|answer| answer.members);
+            lines.extend(view.update(&node.child.name, members));
+        }
+        for line in lines {
+            say(&format!("{:>7.1} s  {line}", began.elapsed().as_secs_f64()))?;
+        }
+    }
+    say("all nodes have ended")
+}
+
+/// Takes the processes that have ended out of the mesh.
+fn bury_the_dead(mesh: &mut Mesh) -> Result<Vec<String>, DevError> {
+    let mut lines = Vec::new();
+    let mut running = Vec::new();
+    for mut node in mesh.nodes.drain(..) {
+        match node.child.ended()? {
+            Some(status) => lines.push(format!("{} (pid {}) has ended: {status}", node.child.name, node.child.pid)),
+            None => running.push(node),
+        }
+    }
+    mesh.nodes = running;
+    Ok(lines)
+}
+
+impl View {
+    /// Takes the next answer, `None` if there was none, and returns what `observer` newly says.
+    fn update(&mut self, observer: &str, members: Option<Vec<Member>>) -> Vec<String> {
+        let Some(members) = members else {
+            let newly = !std::mem::replace(&mut self.silent, true);
+            return if newly { vec![format!("{observer} does not answer")] } else { Vec::new() };
+        };
+        let spoke_again = std::mem::take(&mut self.silent).then(|| format!("{observer} answers again"));
+        let first = self.states.is_empty();
+        let states: BTreeMap<_, _> = members.iter().map(|m| (m.node_id.clone(), m.word().to_owned())).collect();
+        let before = std::mem::replace(&mut self.states, states);
+        let changes = self.states.iter().filter_map(|(id, state)| match before.get(id) {
+            _ if first => None,
+            Some(earlier) if earlier == state => None,
+            Some(earlier) => Some(format!("{observer} sees {id}: {earlier} -> {state}")),
+            None => Some(format!("{observer} sees {id}: new, {state}")),
+        });
+        let gone = before.keys().filter(|id| !self.states.contains_key(*id));
+        let gone = gone.map(|id| format!("{observer} sees {id}: forgotten"));
+        spoke_again.into_iter().chain(changes).chain(gone).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(view: &mut View, members: Option<&[(&str, &str)]>, lines: &[&str]) {
+        let member = |(id, state): &(&str, &str)| Member {
+            node_id: (*id).to_owned(),
+            status: "Alive".to_owned(),
+            state: Some((*state).to_owned()),
+        };
+        let members = members.map(|members| members.iter().map(member).collect());
+        assert_eq!(view.update("node-a", members), lines);
+    }
+
+    #[test]
+    fn only_what_changes_is_told() {
+        let mut view = View::default();
+        check(&mut view, Some(&[("node-a", "Alive"), ("node-b", "Alive")]), &[]);
+        check(
+            &mut view,
+            Some(&[("node-a", "Alive"), ("node-b", "Suspect")]),
+            &["node-a sees node-b: Alive -> Suspect"],
+        );
+        check(&mut view, Some(&[("node-a", "Alive"), ("node-b", "Suspect")]), &[]);
+        check(
+            &mut view,
+            Some(&[("node-a", "Alive"), ("node-c", "Alive")]),
+            &["node-a sees node-c: new, Alive", "node-a sees node-b: forgotten"],
+        );
+    }
+
+    #[test]
+    fn silence_is_told_once_and_its_end_too() {
+        let mut view = View::default();
+        check(&mut view, Some(&[("node-a", "Alive")]), &[]);
+        check(&mut view, None, &["node-a does not answer"]);
+        check(&mut view, None, &[]);
+        check(&mut view, Some(&[("node-a", "Alive")]), &["node-a answers again"]);
+    }
+}

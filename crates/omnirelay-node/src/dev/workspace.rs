@@ -1,0 +1,134 @@
+//! The files of a development mesh: certificates, configurations, logs, in one directory that goes with it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use bootstrap::{DevCa, Validity};
+use identity::{CertificateFiles, Credentials, SpiffeId};
+use tempfile::TempDir;
+
+use super::error::DevError;
+
+const TRUST_DOMAIN: &str = "dev.omnirelay.local";
+
+/// How long a development mesh may run before its certificates expire.
+const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How a child's control endpoint is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ControlSecurity {
+    /// Plain HTTP on loopback, for curl without certificates.
+    Plaintext,
+    /// Mutual TLS, as outside of `dev`.
+    MutualTls,
+}
+
+/// The directory of a development mesh.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    dir: TempDir,
+    operator: CertificateFiles,
+    security: ControlSecurity,
+}
+
+impl Workspace {
+    /// Makes the directory, with certificates for the nodes `names` and for an operator.
+    pub(crate) fn create(names: &[String], security: ControlSecurity, now: SystemTime) -> Result<Self, DevError> {
+        let dir = TempDir::with_prefix("omnirelay-dev-").map_err(DevError::Directory)?;
+        let validity = Validity::starting(now, LIFETIME);
+        let ca = DevCa::generate(TRUST_DOMAIN, validity)?;
+        for name in names {
+            ca.issue_files(&spiffe_id("worker", name)?, validity, dir.path())?;
+        }
+        let operator = ca.issue_files(&spiffe_id("operator", "operator")?, validity, dir.path())?;
+        Ok(Self { dir, operator, security })
+    }
+
+    /// Writes the configuration of the node `name` and returns where it is.
+    pub(crate) fn write_config(&self, name: &str, seed: Option<SocketAddr>) -> Result<PathBuf, DevError> {
+        let path = self.dir.path().join(format!("{name}.toml"));
+        let seeds = seed.map(|address| format!("\"{address}\"")).unwrap_or_default();
+        let plaintext = self.security == ControlSecurity::Plaintext;
+        let text = format!(
+            r#"[mesh.gossip]
+bindAddress = "127.0.0.1"
+port = 0
+seedPeers = [{seeds}]
+
+[mesh.gossip.tls]
+certificate = "{name}.pem"
+key = "{name}.key"
+trustBundle = "ca.pem"
+
+[control]
+address = "127.0.0.1:0"
+plaintext = {plaintext}
+
+[log]
+filter = "info,gossip=debug"
+"#
+        );
+        fs::write(&path, text).map_err(|source| DevError::Write { path: path.clone(), source })?;
+        Ok(path)
+    }
+
+    /// Returns where the node `name` logs to.
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
+        self.dir.path().join(format!("{name}.log"))
+    }
+
+    /// Returns the directory.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Returns the URL of a control endpoint.
+    pub(crate) fn url(&self, control: SocketAddr) -> String {
+        match self.security {
+            ControlSecurity::Plaintext => format!("http://{control}"),
+            ControlSecurity::MutualTls => format!("https://{control}"),
+        }
+    }
+
+    /// Returns what `omnirelay` needs to ask a control endpoint.
+    pub(crate) fn cli_flags(&self) -> String {
+        let CertificateFiles { certificate, key, trust_bundle } = &self.operator;
+        match self.security {
+            ControlSecurity::Plaintext => String::new(),
+            ControlSecurity::MutualTls => {
+                format!(" --cert {} --key {} --ca {}", certificate.display(), key.display(), trust_bundle.display())
+            }
+        }
+    }
+
+    /// Returns what `curl` needs to ask a control endpoint. It cannot check a SPIFFE ID, so it checks nothing.
+    pub(crate) fn curl_flags(&self) -> String {
+        let CertificateFiles { certificate, key, .. } = &self.operator;
+        match self.security {
+            ControlSecurity::Plaintext => String::new(),
+            ControlSecurity::MutualTls => {
+                format!(" --insecure --cert {} --key {}", certificate.display(), key.display())
+            }
+        }
+    }
+
+    /// Returns the operator's credentials, if the control endpoints ask for them.
+    pub(crate) fn credentials(&self, now: SystemTime) -> Result<Option<Credentials>, DevError> {
+        match self.security {
+            ControlSecurity::Plaintext => Ok(None),
+            ControlSecurity::MutualTls => Ok(Some(Credentials::load(&self.operator, now)?)),
+        }
+    }
+
+    /// Removes the directory and all that is in it.
+    pub(crate) fn remove(self) -> Result<(), DevError> {
+        let path = self.dir.path().to_owned();
+        self.dir.close().map_err(|source| DevError::Remove { path, source })
+    }
+}
+
+fn spiffe_id(role: &str, name: &str) -> Result<SpiffeId, DevError> {
+    Ok(format!("spiffe://{TRUST_DOMAIN}/cluster/dev/role/{role}/node/{name}").parse()?)
+}

@@ -1,0 +1,270 @@
+//! A node from its start to its ordered end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use control_api::{Limits, PeerName, PeerRefused, Ports, Readiness, Security, Server};
+use identity::Credentials;
+use peers_core::MembershipView;
+use telemetry::MetricsHandle;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::dev_child;
+use crate::node::{self, IdentityError};
+use crate::signals::{Parent, Signals};
+
+/// Threads that poll tasks. One would carry gossip; the second keeps a TLS handshake or a scrape of the
+/// control endpoint from delaying the answer to a probe.
+const WORKER_THREADS: usize = 2;
+
+/// Longest wait for gossip to say goodbye and close. It has a bound of its own; this one is the last resort.
+const LEAVE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Longest wait for the control endpoint to finish its requests, likewise.
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often observations of histograms are folded when nobody scrapes.
+const UPKEEP_PERIOD: Duration = Duration::from_secs(5);
+
+/// Why a node did not start, or ended otherwise than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error("cannot set up logs (`log.filter`)")]
+    Logs(#[source] telemetry::InitTracingError),
+    #[error("cannot set up metrics")]
+    Metrics(#[source] telemetry::InstallMetricsError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+    #[error("`--dev-child` needs a pipe as standard input")]
+    Parent(#[source] io::Error),
+    #[error("cannot start gossip (`mesh.gossip.bindAddress`, `mesh.gossip.port`)")]
+    Gossip(#[source] gossip::BindError),
+    #[error("cannot start the control API (`control.address`)")]
+    Control(#[source] control_api::BindError),
+    #[error("cannot report the addresses to the parent process")]
+    Report(#[source] io::Error),
+    #[error("gossip stopped by itself")]
+    GossipStopped(#[source] Option<gossip::RunError>),
+    #[error("the control API stopped by itself")]
+    ControlStopped,
+    #[error("a part of the node panicked")]
+    Panicked(#[source] JoinError),
+    #[error("a second {signal} ended the node before it had left the mesh")]
+    Hurried { signal: &'static str },
+}
+
+/// Whether the node is on its own or a child of `dev`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Started by a person or an init system.
+    Alone,
+    /// Reports its addresses on standard output and stops when standard input closes.
+    DevChild,
+}
+
+/// Runs a node until a signal stops it.
+///
+/// # Errors
+/// It could not start, a part of it failed, or a second signal cut its end short.
+pub(crate) fn run(config: &Config, mode: Mode) -> Result<(), RunError> {
+    telemetry::init_tracing(config.log.format, &config.log.filter).map_err(RunError::Logs)?;
+    let metrics = telemetry::install_metrics().map_err(RunError::Metrics)?;
+    #[expect(clippy::disallowed_methods, reason = "the edge, where the wall clock comes in")]
+    let credentials = Arc::new(node::load_credentials(config, SystemTime::now())?);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build()
+        .map_err(RunError::Runtime)?;
+    let ended = runtime.block_on(serve(config, &credentials, metrics, mode));
+    // After an ordered end nothing is left; after a hurried one nothing may hold the process up.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(
+    config: &Config,
+    credentials: &Arc<Credentials>,
+    metrics: MetricsHandle,
+    mode: Mode,
+) -> Result<(), RunError> {
+    let mut asked = Asked {
+        signals: Signals::listen().map_err(RunError::Signals)?,
+        parent: (mode == Mode::DevChild).then(Parent::watch).transpose().map_err(RunError::Parent)?,
+    };
+    let mut parts = Parts::start(config, credentials, metrics).await?;
+    tracing::info!(
+        node = %credentials.spiffe_id(),
+        gossip = parts.gossip_addr.map(tracing::field::display),
+        control = parts.control_addr.map(tracing::field::display),
+        version = env!("CARGO_PKG_VERSION"),
+        "node is ready"
+    );
+    if mode == Mode::DevChild {
+        dev_child::report(parts.gossip_addr, parts.control_addr).map_err(RunError::Report)?;
+    }
+
+    let ended = tokio::select! {
+        reason = asked.next() => {
+            tracing::info!(reason, "node stops");
+            Ok(())
+        }
+        failed = parts.failure() => Err(failed),
+    };
+    tokio::select! {
+        stopped = parts.stop() => ended.and(stopped),
+        signal = asked.signals.next() => ended.and(Err(RunError::Hurried { signal })),
+    }
+}
+
+/// Whoever may ask the node to stop.
+struct Asked {
+    signals: Signals,
+    parent: Option<Parent>,
+}
+
+impl Asked {
+    async fn next(&mut self) -> &'static str {
+        let Some(parent) = &mut self.parent else { return self.signals.next().await };
+        tokio::select! {
+            signal = self.signals.next() => signal,
+            () = parent.gone() => "parent process is gone",
+        }
+    }
+}
+
+/// The running parts of a node.
+struct Parts {
+    readiness: Readiness,
+    gossip_addr: Option<SocketAddr>,
+    control_addr: Option<SocketAddr>,
+    gossip: JoinSet<Result<(), gossip::RunError>>,
+    gossip_stop: CancellationToken,
+    control: JoinSet<()>,
+    control_stop: CancellationToken,
+    upkeep: JoinSet<Infallible>,
+}
+
+impl Parts {
+    /// Binds everything first, so that a port in use is found before the mesh hears of this node.
+    async fn start(config: &Config, credentials: &Arc<Credentials>, metrics: MetricsHandle) -> Result<Self, RunError> {
+        let id = credentials.spiffe_id();
+        let server = match config.control.enabled {
+            true => Some(bind_control(config, credentials).await.map_err(RunError::Control)?),
+            false => None,
+        };
+        let service = config.gossip.enabled.then(|| {
+            let options = config.gossip.options(id);
+            gossip::Service::bind(options, Arc::clone(credentials)).map_err(RunError::Gossip)
+        });
+        let service = service.transpose()?;
+
+        let members: Arc<dyn MembershipView> = match &service {
+            Some(service) => Arc::new(service.handle()),
+            None => {
+                #[expect(clippy::disallowed_methods, reason = "the edge, where the clock comes in")]
+                let now = Instant::now();
+                let reached_at = server.as_ref().map_or(config.control.address, Server::local_addr);
+                Arc::new(node::standalone(&config.gossip, id, reached_at.into(), now))
+            }
+        };
+        let mut parts = Self {
+            readiness: Readiness::new(id.role().as_str()),
+            gossip_addr: service.as_ref().map(gossip::Service::local_addr),
+            control_addr: server.as_ref().map(Server::local_addr),
+            gossip: JoinSet::new(),
+            gossip_stop: CancellationToken::new(),
+            control: JoinSet::new(),
+            control_stop: CancellationToken::new(),
+            upkeep: JoinSet::new(),
+        };
+        parts.upkeep.spawn(keep_up(metrics.clone()));
+        if let Some(service) = service {
+            parts.gossip.spawn(service.run(parts.gossip_stop.clone()));
+        }
+        if let Some(server) = server {
+            let readiness = parts.readiness.clone();
+            let ports = Ports { members, metrics: Arc::new(move || metrics.render()), readiness };
+            parts.control.spawn(server.run(control_api::router(ports), parts.control_stop.clone()));
+        }
+        Ok(parts)
+    }
+
+    /// Waits until a part ends that nobody has stopped.
+    async fn failure(&mut self) -> RunError {
+        tokio::select! {
+            Some(ended) = self.gossip.join_next() => match ended {
+                Ok(result) => RunError::GossipStopped(result.err()),
+                Err(panic) => RunError::Panicked(panic),
+            },
+            Some(ended) = self.control.join_next() => {
+                ended.map_or_else(RunError::Panicked, |()| RunError::ControlStopped)
+            }
+            Some(ended) = self.upkeep.join_next() => match ended {
+                Ok(never) => match never {},
+                Err(panic) => RunError::Panicked(panic),
+            },
+        }
+    }
+
+    /// Stops the parts in order: no new work, out of the mesh, then the endpoint that shows it.
+    async fn stop(&mut self) -> Result<(), RunError> {
+        self.readiness.set_draining(true);
+        self.gossip_stop.cancel();
+        let left = within(LEAVE_LIMIT, "gossip", self.gossip.join_next()).await;
+        self.control_stop.cancel();
+        let closed = within(CLOSE_LIMIT, "control API", self.control.join_next()).await;
+        self.upkeep.shutdown().await;
+        match left {
+            Some(Err(panic)) => return Err(RunError::Panicked(panic)),
+            Some(Ok(Err(error))) => return Err(RunError::GossipStopped(Some(error))),
+            Some(Ok(Ok(()))) | None => {}
+        }
+        closed.map_or(Ok(()), |ended| ended.map_err(RunError::Panicked))?;
+        tracing::info!("node has stopped");
+        Ok(())
+    }
+}
+
+async fn within<T>(limit: Duration, part: &'static str, ended: impl Future<Output = Option<T>>) -> Option<T> {
+    timeout(limit, ended).await.unwrap_or_else(|_elapsed| {
+        tracing::warn!(part, ?limit, "did not stop in time and is cut off");
+        None
+    })
+}
+
+async fn bind_control(config: &Config, credentials: &Arc<Credentials>) -> Result<Server, control_api::BindError> {
+    let security = if config.control.plaintext {
+        Security::PlaintextLoopback
+    } else {
+        let own = Arc::clone(credentials);
+        Security::MutualTls {
+            config: credentials.server_config(&[b"h2", b"http/1.1"]),
+            verify_peer: Arc::new(move |chain| match own.verify_peer(chain) {
+                Ok(id) => Ok(PeerName::new(&id.to_string())),
+                Err(refused) => Err(PeerRefused { reason: refused.reason().as_str(), source: refused.into() }),
+            }),
+        }
+    };
+    Server::bind(config.control.address, security, Limits::default()).await
+}
+
+async fn keep_up(metrics: MetricsHandle) -> Infallible {
+    let mut ticks = interval(UPKEEP_PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        metrics.upkeep();
+    }
+}

@@ -1,0 +1,100 @@
+//! `dev`: real processes that find one another, and nothing left of them.
+
+use std::error::Error;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStdout};
+use tokio::time::interval;
+
+use crate::process::{TestResult, end, line_with, node, send, within_limit};
+
+#[tokio::test]
+async fn three_nodes_find_one_another_and_leave_nothing_behind() -> TestResult {
+    for security in [&[][..], &["--tls-control"]] {
+        let dir = TempDir::new()?;
+        let ended = end(dir.path(), &[&["dev", "--once", "--json"], security].concat()).await?;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+        assert!(ended.stdout.starts_with("{\"nodes\":3,\"discovery_ms\":"), "{}", ended.stdout);
+        let found: Value = serde_json::from_str(&ended.stdout)?;
+        let discovery_ms = found.get("discovery_ms").and_then(Value::as_u64).ok_or("no time")?;
+        assert!(discovery_ms < 2_000, "{discovery_ms} ms");
+        let members = found.get("members").and_then(Value::as_array).ok_or("no members")?;
+        let text = |member: &Value, field| member.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let members: Vec<_> = members.iter().map(|member| (text(member, "nodeId"), text(member, "status"))).collect();
+        let alive = |name: &str| (name.to_owned(), "Alive".to_owned());
+        assert_eq!(members, [alive("node-a"), alive("node-b"), alive("node-c")]);
+        assert_empty(dir.path())?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_killed_node_is_told_and_ctrl_c_stops_the_others() -> TestResult {
+    let dir = TempDir::new()?;
+    let mut mesh = Mesh::start(dir.path()).await?;
+    let (_, victim) = mesh.nodes.last().ok_or("no nodes")?;
+    kill(Pid::from_raw(*victim), Signal::SIGKILL)?;
+    line_with(&mut mesh.lines, &format!("node-c (pid {victim}) has ended: signal: 9")).await?;
+    send(&mesh.process, Signal::SIGINT)?;
+    assert_eq!(within_limit(mesh.process.wait()).await??.code(), Some(0));
+    for (control, _) in &mesh.nodes {
+        assert!(TcpStream::connect(control).await.is_err(), "{control} still listens");
+    }
+    assert_empty(dir.path())
+}
+
+#[tokio::test]
+async fn the_nodes_end_with_their_parent_however_it_ends() -> TestResult {
+    let dir = TempDir::new()?;
+    let mut mesh = Mesh::start(dir.path()).await?;
+    mesh.process.kill().await?;
+    for (control, _) in &mesh.nodes {
+        let gone = async {
+            let mut ticks = interval(Duration::from_millis(10));
+            while TcpStream::connect(control).await.is_ok() {
+                ticks.tick().await;
+            }
+        };
+        within_limit(gone).await?;
+    }
+    Ok(())
+}
+
+/// A mesh that `dev` follows.
+struct Mesh {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    /// Control address and process of each node.
+    nodes: Vec<(SocketAddr, i32)>,
+}
+
+impl Mesh {
+    async fn start(dir: &Path) -> Result<Self, Box<dyn Error>> {
+        let mut process = node(dir, &["dev"]).spawn()?;
+        let mut lines = BufReader::new(process.stdout.take().ok_or("no stdout")?).lines();
+        let mut nodes = Vec::new();
+        for name in ["node-a", "node-b", "node-c"] {
+            let line = line_with(&mut lines, &format!("{name}  Alive")).await?;
+            let mut cells = line.split_whitespace().skip(3);
+            let control = cells.next().and_then(|url| url.strip_prefix("http://")).ok_or("no control URL")?;
+            nodes.push((control.parse()?, cells.next().ok_or("no pid")?.parse()?));
+        }
+        line_with(&mut lines, "Ctrl-C stops").await?;
+        Ok(Self { process, lines, nodes })
+    }
+}
+
+fn assert_empty(dir: &Path) -> TestResult {
+    let left: Vec<_> = fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    assert_eq!(left, <[std::path::PathBuf; 0]>::default());
+    Ok(())
+}

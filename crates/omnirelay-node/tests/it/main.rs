@@ -1,0 +1,6 @@
+//! The binary from the outside: arguments, files and environment in, exit code, text and processes out.
+
+mod config;
+mod dev;
+mod process;
+mod run;
