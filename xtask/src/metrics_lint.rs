@@ -9,11 +9,19 @@ use anyhow::{Context as _, bail, ensure};
 
 use crate::doctor;
 use crate::node::{Mesh, WhichNode};
+use crate::process::Stopwatch;
 
 /// The one metric that may be in milliseconds: dashboards read it under this name. `mesh_gossip_rtt_seconds`
 /// says the same in the base unit.
 const IN_MILLISECONDS: [&str; 4] =
     ["mesh_gossip_rtt_ms", "mesh_gossip_rtt_ms_bucket", "mesh_gossip_rtt_ms_count", "mesh_gossip_rtt_ms_sum"];
+
+/// What a running node serves; the round-trip times come with its first probes.
+const EXPECTED: [&str; 4] =
+    ["mesh_gossip_members", "mesh_gossip_messages_total", "mesh_gossip_rtt_ms", "mesh_gossip_rtt_seconds"];
+
+/// How long a node may take until it serves all of [`EXPECTED`].
+const EXPECTED_TIMEOUT: Duration = Duration::from_secs(15);
 
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -26,7 +34,7 @@ pub(crate) fn run(which: &WhichNode) -> anyhow::Result<ExitCode> {
         bail!("promtool is missing; apt-get install --no-install-recommends prometheus");
     }
     let mesh = Mesh::start(&which.locate()?)?;
-    let metrics = mesh.control_address().and_then(|address| get(&address, "/metrics"));
+    let metrics = mesh.control_address().and_then(|address| complete(&mesh, &address));
     mesh.stop()?;
     let metrics = metrics?;
     let verdict = promtool(&metrics)?;
@@ -36,8 +44,25 @@ pub(crate) fn run(which: &WhichNode) -> anyhow::Result<ExitCode> {
     }
     let families = metrics.lines().filter(|line| line.starts_with("# TYPE ")).count();
     println!("metrics-lint: {families} metrics, {} complaint(s)", unexpected.len());
-    ensure!(families > 0, "the node served no metrics");
     Ok(if unexpected.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Returns the metrics at `address` once they hold all that is expected.
+fn complete(mesh: &Mesh, address: &str) -> anyhow::Result<String> {
+    let clock = Stopwatch::start();
+    loop {
+        let metrics = get(address, "/metrics")?;
+        let missing: Vec<&str> = EXPECTED.into_iter().filter(|name| !serves(&metrics, name)).collect();
+        if missing.is_empty() {
+            return Ok(metrics);
+        }
+        ensure!(clock.elapsed() < EXPECTED_TIMEOUT, "the node serves no {} after {clock}", missing.join(", "));
+        mesh.watch(Duration::from_millis(200));
+    }
+}
+
+fn serves(metrics: &str, name: &str) -> bool {
+    metrics.lines().any(|line| line.strip_prefix("# TYPE ").and_then(|rest| rest.split(' ').next()) == Some(name))
 }
 
 /// Returns the body of a plain request. HTTP/1.0 has neither chunks nor a kept connection to care about.

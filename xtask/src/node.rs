@@ -117,6 +117,12 @@ impl Mesh {
         }
     }
 
+    /// Lets the mesh go on until it prints a line, at most for `timeout`.
+    pub(crate) fn watch(&self, timeout: Duration) {
+        // The line is for people; an end of the mesh shows at the next question to it.
+        drop(self.lines.recv_timeout(timeout));
+    }
+
     /// Interrupts the mesh as Ctrl-C does, and waits until it is gone.
     ///
     /// # Errors

@@ -45,7 +45,19 @@ pub(crate) fn cargo<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.args(args).current_dir(workspace_root());
+    // `cargo run` tells xtask about its own package. Build scripts that watch these (ring's does) would see them
+    // change between a cargo under xtask and one by hand, and build everything again each time.
+    for (name, _) in std::env::vars_os() {
+        if is_about_own_package(&name.to_string_lossy()) {
+            command.env_remove(name);
+        }
+    }
     command
+}
+
+fn is_about_own_package(variable: &str) -> bool {
+    const NAMES: [&str; 3] = ["CARGO_BIN_NAME", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE"];
+    NAMES.contains(&variable) || variable.starts_with("CARGO_MANIFEST_") || variable.starts_with("CARGO_PKG_")
 }
 
 /// Runs `command` with the terminal as its own and returns whether it succeeded.
