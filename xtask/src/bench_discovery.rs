@@ -44,12 +44,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// Returns the middle of `sorted`, or the mean of the middle two.
-fn median(sorted: &[f64]) -> f64 {
+pub(crate) fn median(sorted: &[f64]) -> f64 {
     let half = sorted.len() / 2;
     if sorted.len().is_multiple_of(2) { f64::midpoint(sorted[half - 1], sorted[half]) } else { sorted[half] }
 }
 
-fn machine() -> anyhow::Result<String> {
+/// Returns what the figures were taken on.
+///
+/// # Errors
+/// When the system does not say.
+pub(crate) fn machine() -> anyhow::Result<String> {
     let cores = std::thread::available_parallelism().context("cannot count the cores")?;
     let text = std::fs::read_to_string("/proc/cpuinfo").context("cannot read `/proc/cpuinfo`")?;
     Ok(format!("{cores} cores, {}", cpu_model(&text).unwrap_or("unknown model")))

@@ -9,6 +9,7 @@ mod ci;
 mod cluster;
 mod dist;
 mod doctor;
+mod drill;
 mod fuzz;
 mod layering;
 mod metrics_lint;
@@ -54,6 +55,8 @@ enum Verb {
     Cluster(cluster::Options),
     /// Measure how long three nodes take to find each other.
     BenchDiscovery(bench_discovery::Options),
+    /// Kill nodes of a mesh, and stop others in order; measure what the survivors report.
+    Drill(drill::Options),
     /// Feed mutated messages to the wire decoder, in this process, on the stable compiler.
     Fuzz(fuzz::Options),
     /// Judge a real node's metrics with promtool.
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Verb::Dist(options) => dist::run(&options),
         Verb::Cluster(options) => cluster::run(&options),
         Verb::BenchDiscovery(options) => bench_discovery::run(&options),
+        Verb::Drill(options) => drill::run(&options),
         Verb::Fuzz(options) => fuzz::run(&options),
         Verb::MetricsLint(which) => metrics_lint::run(&which),
     };

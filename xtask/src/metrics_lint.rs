@@ -1,14 +1,13 @@
 //! `cargo xtask metrics-lint`: what a real node serves on `/metrics`, judged by Prometheus' own linter.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::Write as _;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 
 use crate::doctor;
-use crate::node::{Mesh, WhichNode};
+use crate::node::{Mesh, WhichNode, get};
 use crate::process::Stopwatch;
 
 /// The one metric that may be in milliseconds: dashboards read it under this name. `mesh_gossip_rtt_seconds`
@@ -22,8 +21,6 @@ const EXPECTED: [&str; 4] =
 
 /// How long a node may take until it serves all of [`EXPECTED`].
 const EXPECTED_TIMEOUT: Duration = Duration::from_secs(15);
-
-const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Starts a mesh, reads a node's metrics, and passes them to `promtool check metrics`.
 ///
@@ -63,24 +60,6 @@ fn complete(mesh: &Mesh, address: &str) -> anyhow::Result<String> {
 
 fn serves(metrics: &str, name: &str) -> bool {
     metrics.lines().any(|line| line.strip_prefix("# TYPE ").and_then(|rest| rest.split(' ').next()) == Some(name))
-}
-
-/// Returns the body of a plain request. HTTP/1.0 has neither chunks nor a kept connection to care about.
-fn get(address: &str, path: &str) -> anyhow::Result<String> {
-    let url = format!("http://{address}{path}");
-    let read = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply)?;
-        Ok(reply)
-    };
-    let reply = read().with_context(|| format!("cannot read {url}"))?;
-    let (head, body) = reply.split_once("\r\n\r\n").with_context(|| format!("{url} sent no HTTP reply"))?;
-    let status = head.lines().next().unwrap_or("");
-    ensure!(status.contains(" 200"), "{url} answered `{status}`");
-    Ok(body.to_owned())
 }
 
 /// Returns what promtool says about `metrics`: a line a complaint, nothing when all is well.

@@ -1,6 +1,7 @@
 //! The node's binary from outside: which one, and one short-lived mesh of it.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -18,6 +19,9 @@ pub(crate) const NODE: &str = "omnirelay-node";
 
 /// How long a mesh may take to come up, or to end. It fails on its own long before.
 const MESH_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a node may take to answer a request.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What `dev --once --json` prints. It may grow fields; these stay.
 #[derive(Debug, Deserialize)]
@@ -79,6 +83,15 @@ pub(crate) fn discover_once(binary: &Path) -> anyhow::Result<Discovery> {
     Ok(found)
 }
 
+/// One node of a mesh, as the table of `dev` shows it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    /// `host:port` of its control API.
+    pub(crate) control: String,
+    pub(crate) pid: i32,
+}
+
 /// A mesh that runs until it is stopped.
 pub(crate) struct Mesh {
     dev: Child,
@@ -117,6 +130,22 @@ impl Mesh {
         }
     }
 
+    /// Waits until the mesh is up and returns its nodes, as its table shows them.
+    ///
+    /// # Errors
+    /// When the mesh ends or says nothing before.
+    pub(crate) fn nodes(&self) -> anyhow::Result<Vec<Node>> {
+        let mut nodes = Vec::new();
+        loop {
+            let line = self.lines.recv_timeout(MESH_TIMEOUT).context("the mesh printed no table of its nodes")?;
+            match node_row(&line) {
+                Some(node) => nodes.push(node),
+                None if !nodes.is_empty() => return Ok(nodes),
+                None => {}
+            }
+        }
+    }
+
     /// Lets the mesh go on until it prints a line, at most for `timeout`.
     pub(crate) fn watch(&self, timeout: Duration) {
         // The line is for people; an end of the mesh shows at the next question to it.
@@ -146,6 +175,27 @@ impl Mesh {
     }
 }
 
+/// Returns the body of a plain request. HTTP/1.0 has neither chunks nor a kept connection to care about.
+///
+/// # Errors
+/// When nobody answers, or with another status than 200.
+pub(crate) fn get(address: &str, path: &str) -> anyhow::Result<String> {
+    let url = format!("http://{address}{path}");
+    let read = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply)?;
+        Ok(reply)
+    };
+    let reply = read().with_context(|| format!("cannot read {url}"))?;
+    let (head, body) = reply.split_once("\r\n\r\n").with_context(|| format!("{url} sent no HTTP reply"))?;
+    let status = head.lines().next().unwrap_or("");
+    ensure!(status.contains(" 200"), "{url} answered `{status}`");
+    Ok(body.to_owned())
+}
+
 /// Returns `host:port` of the first plain URL in `line`.
 fn http_address(line: &str) -> Option<&str> {
     let (_, url) = line.split_once("http://")?;
@@ -153,9 +203,26 @@ fn http_address(line: &str) -> Option<&str> {
     url.get(..end).filter(|address| address.contains(':'))
 }
 
+/// Reads a row of the table: the name first, the control URL somewhere, the process id last.
+fn node_row(line: &str) -> Option<Node> {
+    let name = line.split_whitespace().next()?;
+    let pid = line.split_whitespace().next_back()?;
+    let is_number = pid.chars().all(|c| c.is_ascii_digit());
+    let pid = if is_number { pid.parse().ok()? } else { return None };
+    Some(Node { name: name.to_owned(), control: http_address(line)?.to_owned(), pid })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_of_the_table_names_a_node() {
+        let node = Node { name: "node-a".to_owned(), control: "127.0.0.1:4711".to_owned(), pid: 77 };
+        assert_eq!(node_row("node-a  Alive  127.0.0.1:9  http://127.0.0.1:4711  77"), Some(node));
+        assert_eq!(node_row("NODE  STATUS  GOSSIP  CONTROL  PID"), None);
+        assert_eq!(node_row("  omnirelay mesh peers list --endpoint http://127.0.0.1:4711"), None);
+    }
 
     #[test]
     fn an_address_is_found_in_what_people_read() {
