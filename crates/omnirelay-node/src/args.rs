@@ -51,7 +51,7 @@ pub(crate) struct PrintConfigArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
     /// Read a TOML configuration file; may be given again, a later file covers an earlier one.
-    #[arg(short, long = "config", value_name = "FILE")]
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Set one key, such as `mesh.gossip.interval=500ms`.
     #[arg(long = "set", value_name = "KEY=VALUE")]

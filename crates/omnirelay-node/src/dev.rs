@@ -94,3 +94,16 @@ fn say(text: &str) -> Result<(), DevError> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(DevError::Output)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_node_has_a_name_of_its_own_up_to_the_highest_number() {
+        assert_eq!(names(3), ["node-a", "node-b", "node-c"]);
+        assert_eq!(names(26).last().map(String::as_str), Some("node-z"));
+        assert_eq!(names(27).last().map(String::as_str), Some("node-027"));
+        assert_eq!(names(200).last().map(String::as_str), Some("node-200"));
+    }
+}

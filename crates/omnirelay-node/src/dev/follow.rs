@@ -13,12 +13,16 @@ use super::say;
 /// How often the nodes are asked. Changes closer together than this show as one.
 const PERIOD: Duration = Duration::from_millis(100);
 
+/// Rounds without an answer until that is told: a process that dies is silent for one before it has ended.
+const SILENT_ROUNDS: u32 = 2;
+
 /// What one node was last known to say.
 #[derive(Debug, Default)]
 struct View {
     /// The state of each member; empty until the first answer.
     states: BTreeMap<String, String>,
-    silent: bool,
+    /// Rounds without an answer since the last one.
+    silent: u32,
 }
 
 /// Prints every change that any node reports, and the end of each process, until the last one has ended.
@@ -61,10 +65,12 @@ impl View {
     /// Takes the next answer, `None` if there was none, and returns what `observer` newly says.
     fn update(&mut self, observer: &str, members: Option<Vec<Member>>) -> Vec<String> {
         let Some(members) = members else {
-            let newly = !std::mem::replace(&mut self.silent, true);
+            self.silent = self.silent.saturating_add(1);
+            let newly = self.silent == SILENT_ROUNDS;
             return if newly { vec![format!("{observer} does not answer")] } else { Vec::new() };
         };
-        let spoke_again = std::mem::take(&mut self.silent).then(|| format!("{observer} answers again"));
+        let was_silent = std::mem::take(&mut self.silent) >= SILENT_ROUNDS;
+        let spoke_again = was_silent.then(|| format!("{observer} answers again"));
         let first = self.states.is_empty();
         let states: BTreeMap<_, _> = members.iter().map(|m| (m.node_id.clone(), m.word().to_owned())).collect();
         let before = std::mem::replace(&mut self.states, states);
@@ -116,8 +122,11 @@ mod tests {
     fn silence_is_told_once_and_its_end_too() {
         let mut view = View::default();
         check(&mut view, Some(&[("node-a", "Alive")]), &[]);
+        check(&mut view, None, &[]);
         check(&mut view, None, &["node-a does not answer"]);
         check(&mut view, None, &[]);
         check(&mut view, Some(&[("node-a", "Alive")]), &["node-a answers again"]);
+        check(&mut view, None, &[]);
+        check(&mut view, Some(&[("node-a", "Alive")]), &[]);
     }
 }

@@ -38,6 +38,27 @@ async fn three_nodes_find_one_another_and_leave_nothing_behind() -> TestResult {
 }
 
 #[tokio::test]
+async fn the_environment_of_the_user_does_not_reach_the_nodes() -> TestResult {
+    let dir = TempDir::new()?;
+    let mut dev = node(dir.path(), &["dev", "--nodes", "1", "--once", "--json"]);
+    dev.env("OMNIRELAY_MESH__GOSSIP__NODE_ID", "somebody-else").env("MESH_GOSSIP__PROT", "1");
+    let output = within_limit(dev.output()).await??;
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr)?.as_str()), (Some(0), ""));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mesh_that_cannot_be_made_says_why() -> TestResult {
+    let dir = TempDir::new()?;
+    let mut dev = node(dir.path(), &["dev", "--once", "--json"]);
+    let output = within_limit(dev.env("TMPDIR", dir.path().join("absent")).output()).await??;
+    let stderr = String::from_utf8(output.stderr)?;
+    assert!(stderr.starts_with("error: cannot make a directory for certificates and logs: No such file"), "{stderr}");
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_killed_node_is_told_and_ctrl_c_stops_the_others() -> TestResult {
     let dir = TempDir::new()?;
     let mut mesh = Mesh::start(dir.path()).await?;

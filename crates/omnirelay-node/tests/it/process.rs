@@ -7,7 +7,6 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use bootstrap::{DevCa, Validity};
-use identity::CertificateFiles;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufRead, Lines};
@@ -75,16 +74,23 @@ pub(crate) fn send(child: &Child, signal: Signal) -> TestResult {
     Ok(kill(Pid::from_raw(i32::try_from(pid)?), signal)?)
 }
 
-/// Writes certificates for `node-a`, a worker of cluster `alpha`, into `dir`.
-pub(crate) fn certificates(dir: &Path) -> Result<CertificateFiles, Box<dyn Error>> {
+/// Writes certificates for `node-a` and `node-b`, workers of cluster `alpha`, into `dir`.
+fn certificates(dir: &Path) -> TestResult {
     #[expect(clippy::disallowed_methods, reason = "the node under test reads the clock of the system")]
     let now = std::time::SystemTime::now();
     let validity = Validity::starting(now, Duration::from_secs(3600));
-    let id = "spiffe://mesh.example/cluster/alpha/role/worker/node/node-a".parse()?;
-    Ok(DevCa::generate("mesh.example", validity)?.issue_files(&id, validity, dir)?)
+    let ca = DevCa::generate("mesh.example", validity)?;
+    for name in ["node-a", "node-b"] {
+        ca.issue_files(
+            &format!("spiffe://mesh.example/cluster/alpha/role/worker/node/{name}").parse()?,
+            validity,
+            dir,
+        )?;
+    }
+    Ok(())
 }
 
-/// Writes a configuration with those certificates and free ports on loopback, then `more`; returns its name.
+/// Writes a configuration of `node-a` with its certificate and free ports on loopback, then `more`; returns its name.
 pub(crate) fn configuration(dir: &Path, more: &str) -> Result<&'static str, Box<dyn Error>> {
     certificates(dir)?;
     let text = format!(

@@ -61,3 +61,25 @@ async fn a_node_without_gossip_serves_its_control_api() -> TestResult {
     assert_eq!(within_limit(child.wait()).await??.code(), Some(0));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_second_signal_ends_a_node_that_still_says_goodbye() -> TestResult {
+    let dir = TempDir::new()?;
+    let file = configuration(dir.path(), "log.format = 'json'")?;
+    let mut leaving = node(dir.path(), &["run", "--config", file]).spawn()?;
+    let mut log = BufReader::new(leaving.stderr.take().ok_or("no stderr")?).lines();
+    let ready: serde_json::Value = serde_json::from_str(&line_with(&mut log, "node is ready").await?)?;
+    let gossip = ready.get("gossip").and_then(serde_json::Value::as_str).ok_or("no gossip address")?;
+
+    let b = ["--certificate", "node-b.pem", "--key", "node-b.key", "--seed-peers", gossip];
+    let mut other = node(dir.path(), &[&["run", "--config", file], &b[..]].concat()).spawn()?;
+    line_with(&mut log, "peer joined").await?;
+    // Nobody is left to hear the goodbye, which is then repeated for a while.
+    other.kill().await?;
+    send(&leaving, Signal::SIGTERM)?;
+    line_with(&mut log, "node stops").await?;
+    send(&leaving, Signal::SIGTERM)?;
+    line_with(&mut log, "error: a second SIGTERM ended the node before it had left the mesh").await?;
+    assert_eq!(within_limit(leaving.wait()).await??.code(), Some(1));
+    Ok(())
+}
