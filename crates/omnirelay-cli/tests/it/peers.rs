@@ -237,10 +237,11 @@ async fn a_reader_that_has_seen_enough_is_no_failure() -> Outcome {
     // Each change is a write, and one of them finds the pipe closed.
     let ended = async {
         let mut states = [MemberState::Alive, MemberState::Suspect].into_iter().cycle();
+        let mut changes = tokio::time::interval(std::time::Duration::from_millis(20));
         loop {
             tokio::select! {
                 ended = child.wait() => return Ok::<_, Failure>(ended?.code()),
-                () = tokio::time::sleep(std::time::Duration::from_millis(20)) => {
+                _ = changes.tick() => {
                     states.next().map_or(Ok(()), |state| node.see(state))?;
                 }
             }
