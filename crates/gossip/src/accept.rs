@@ -7,7 +7,7 @@ use std::time::Duration;
 use identity::{Credentials, RefusalReason, refusal_reason_of_alert};
 use mesh_proto::MAX_HELLO_BYTES;
 use quinn::{Connection, ConnectionError, Incoming};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::close::{Close, close};
@@ -17,15 +17,20 @@ use crate::observe;
 /// How long a node that dials may take from its first packet to its hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Takes one incoming connection through to a running link.
-pub(crate) async fn accept(incoming: Incoming, credentials: Arc<Credentials>, reports: mpsc::Sender<Report>) {
+/// Takes one incoming connection through to a running link. Gives back its `room` once the hello is answered.
+pub(crate) async fn accept(
+    incoming: Incoming,
+    credentials: Arc<Credentials>,
+    reports: mpsc::Sender<Report>,
+    room: OwnedSemaphorePermit,
+) {
     let address = incoming.remote_address();
     let connecting = match incoming.accept() {
         Ok(connecting) => connecting,
         Err(error) => return refused_by_error(address, &error),
     };
     match timeout(HELLO_TIMEOUT, connecting).await {
-        Ok(Ok(connection)) => welcome(connection, address, &credentials, reports).await,
+        Ok(Ok(connection)) => welcome(connection, address, &credentials, reports, room).await,
         Ok(Err(error)) => refused_by_error(address, &error),
         Err(elapsed) => observe::refused(address, "handshake_timeout", &elapsed),
     }
@@ -36,6 +41,7 @@ async fn welcome(
     address: SocketAddr,
     credentials: &Credentials,
     reports: mpsc::Sender<Report>,
+    room: OwnedSemaphorePermit,
 ) {
     let peer = match peer_of(&connection, credentials) {
         Ok(peer) => peer,
@@ -72,6 +78,7 @@ async fn welcome(
             if !written {
                 observe::refused(address, "hello_unanswered", &"the connection broke while the hello was answered");
             }
+            drop(room);
             link::run(node, connection, queue, reports).await;
         }
         Ok(Err(error)) => {

@@ -9,7 +9,7 @@ use identity::Credentials;
 use membership::{Channel, Core, Event, Input, Output, Rejected};
 use mesh_types::{Endpoint, NodeId};
 use quinn::Incoming;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -36,9 +36,11 @@ const MOST_DIALS: usize = 128;
 /// Most messages that wait for one dial.
 const WAITING_A_DIAL: usize = 32;
 
-/// Handshakes under way above which a dialler must prove its address, and above which it is turned away.
+/// Most handshakes of others under way; more are turned away.
+const MOST_HANDSHAKES: usize = 512;
+
+/// Handshakes under way above which a dialler must prove its address first.
 const RETRY_ABOVE: usize = 64;
-const REFUSE_ABOVE: usize = 512;
 
 /// Longest wait for a dial; seeds are tried impatiently first, since they may just be starting.
 const DIAL_PATIENCE: Duration = Duration::from_secs(3);
@@ -64,7 +66,8 @@ pub(crate) struct Driver {
     patience: BTreeMap<Endpoint, Duration>,
     reports: mpsc::Receiver<Report>,
     reporter: mpsc::Sender<Report>,
-    handshakes: JoinSet<()>,
+    /// Room for handshakes of others that are under way.
+    handshakes: Arc<Semaphore>,
     tasks: JoinSet<()>,
     published: u64,
     superseded: Option<Endpoint>,
@@ -91,7 +94,7 @@ impl Driver {
             patience: BTreeMap::new(),
             reports,
             reporter,
-            handshakes: JoinSet::new(),
+            handshakes: Arc::new(Semaphore::new(MOST_HANDSHAKES)),
             tasks: JoinSet::new(),
             published: 0,
             superseded: None,
@@ -116,7 +119,6 @@ impl Driver {
                     None => break Err(RunError::EndpointClosed),
                 },
                 Some(ended) = self.tasks.join_next() => note_panic(ended),
-                Some(ended) = self.handshakes.join_next() => note_panic(ended),
             }
         };
         self.leave().await;
@@ -226,18 +228,18 @@ impl Driver {
     }
 
     fn admit(&mut self, incoming: Incoming) {
-        let under_way = self.handshakes.len();
-        if under_way >= REFUSE_ABOVE {
+        let Ok(room) = Arc::clone(&self.handshakes).try_acquire_owned() else {
             observe::dropped("handshakes");
             return incoming.refuse();
-        }
-        if under_way >= RETRY_ABOVE && incoming.may_retry() {
+        };
+        let under_way = MOST_HANDSHAKES - self.handshakes.available_permits();
+        if under_way > RETRY_ABOVE && incoming.may_retry() {
             if let Err(error) = incoming.retry() {
                 debug!(error = %error, "retry refused");
             }
             return;
         }
-        self.handshakes.spawn(accept::accept(incoming, Arc::clone(&self.credentials), self.reporter.clone()));
+        self.tasks.spawn(accept::accept(incoming, Arc::clone(&self.credentials), self.reporter.clone(), room));
     }
 
     /// Does what the core wants done, and publishes what has changed.
@@ -355,7 +357,6 @@ impl Driver {
         }
         self.endpoint.close(Close::Leaving.code(), b"leaving");
         self.tasks.shutdown().await;
-        self.handshakes.shutdown().await;
         if timeout(FAREWELL, self.endpoint.wait_idle()).await.is_err() {
             debug!("connections were still closing");
         }
