@@ -1,0 +1,109 @@
+//! Certificates for a test, good ones and bad ones.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bootstrap::{DevCa, Issued, Validity};
+use identity::Credentials;
+
+use crate::error::StartError;
+
+/// Trust domain of [`Authority::new`].
+const TRUST_DOMAIN: &str = "mesh.test";
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A CA made for the test. Its own certificate has been valid for two days and is for another.
+#[derive(Debug)]
+pub struct Authority {
+    ca: DevCa,
+    trust_domain: String,
+}
+
+/// Whom a certificate is for, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Cluster it names; default `test`.
+    pub cluster: String,
+    /// Role it names; default `worker`.
+    pub role: String,
+    /// Node it names.
+    pub node: String,
+    /// How long ago it was issued, for an hour; default now. At most a day.
+    pub age: Duration,
+    /// Other CAs its holder trusts, as PEM; default none.
+    pub also_trusts: Vec<String>,
+}
+
+impl Holder {
+    /// Makes a holder with nothing wrong.
+    #[must_use]
+    pub fn new(node: &str) -> Self {
+        Self {
+            cluster: "test".to_owned(),
+            role: "worker".to_owned(),
+            node: node.to_owned(),
+            age: Duration::ZERO,
+            also_trusts: Vec::new(),
+        }
+    }
+}
+
+impl Authority {
+    /// Makes a CA for the trust domain `mesh.test`. No two trust each other.
+    ///
+    /// # Errors
+    /// There is no randomness to be had.
+    pub fn new() -> Result<Self, StartError> {
+        Self::of(TRUST_DOMAIN)
+    }
+
+    /// Makes a CA for another trust domain.
+    ///
+    /// # Errors
+    /// The trust domain is none, or there is no randomness to be had.
+    pub fn of(trust_domain: &str) -> Result<Self, StartError> {
+        let validity = Validity::starting(wall_clock() - 48 * HOUR, 96 * HOUR);
+        let ca = DevCa::generate(trust_domain, validity)?;
+        Ok(Self { ca, trust_domain: trust_domain.to_owned() })
+    }
+
+    /// Returns the CA's certificate in PEM: what [`Holder::also_trusts`] takes.
+    #[must_use]
+    pub fn trust_bundle_pem(&self) -> String {
+        self.ca.trust_bundle_pem()
+    }
+
+    /// Issues what a good node of the test has.
+    ///
+    /// # Errors
+    /// `node` is no name, or there is no randomness to be had.
+    pub fn credentials(&self, node: &str) -> Result<Arc<Credentials>, StartError> {
+        self.credentials_with(&Holder::new(node))
+    }
+
+    /// Issues a certificate as `holder` says. Each has a key of its own.
+    ///
+    /// # Errors
+    /// `holder` has a name that is none, or there is no randomness to be had.
+    pub fn credentials_with(&self, holder: &Holder) -> Result<Arc<Credentials>, StartError> {
+        let issued_at = wall_clock() - holder.age;
+        let issued = self.issue(holder, issued_at)?;
+        let mut bundle = self.trust_bundle_pem();
+        bundle.extend(holder.also_trusts.iter().map(String::as_str));
+        let (certificate, key) = (issued.certificate_pem(), issued.key_pem());
+        // Read as of its first hour: an expired certificate is a fault that its holder has not noticed.
+        Ok(Arc::new(Credentials::from_pem(certificate.as_bytes(), key.as_bytes(), bundle.as_bytes(), issued_at)?))
+    }
+
+    fn issue(&self, holder: &Holder, at: SystemTime) -> Result<Issued, StartError> {
+        let Holder { cluster, role, node, .. } = holder;
+        let id = format!("spiffe://{}/cluster/{cluster}/role/{role}/node/{node}", self.trust_domain).parse()?;
+        Ok(self.ca.issue(&id, Validity::starting(at, HOUR))?)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge of the test: rustls asks the system for the time, too")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}

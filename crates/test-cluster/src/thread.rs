@@ -1,0 +1,108 @@
+//! The inside of a node: a thread with a runtime, and on it nothing but the gossip service.
+
+use std::net::SocketAddr;
+use std::thread;
+
+use gossip::{Handle, Service};
+use mesh_types::NodeId;
+use metrics::with_local_recorder;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::StartError;
+use crate::log::Log;
+use crate::node::{Ended, Recorder, Setup};
+
+/// Turns that what the service has let go of gets to end, before it counts as left behind.
+const TURNS_TO_END: usize = 1_000;
+
+/// How the outside makes a node stop.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Switches {
+    /// Leave the mesh, then end.
+    pub(crate) stop: CancellationToken,
+    /// End at once, in the middle of whatever is under way.
+    pub(crate) kill: CancellationToken,
+}
+
+/// What is known of a node once it is up.
+#[derive(Debug)]
+pub(crate) struct Up {
+    pub(crate) handle: Handle,
+    pub(crate) local_addr: SocketAddr,
+}
+
+/// A thread that was started, and what it tells: that it is up, or why not, and later how it ended.
+pub(crate) struct Started {
+    pub(crate) thread: thread::JoinHandle<()>,
+    pub(crate) up: oneshot::Receiver<Result<Up, StartError>>,
+    pub(crate) ended: oneshot::Receiver<Ended>,
+}
+
+pub(crate) fn start(setup: Setup, recorder: Recorder, log: &Log, switches: Switches) -> Result<Started, StartError> {
+    let (tell_up, up) = oneshot::channel();
+    let (tell_ended, ended) = oneshot::channel();
+    let node = setup.options.node_id.clone();
+    let subscriber = log.subscriber();
+    let live = move || {
+        tracing::subscriber::with_default(subscriber, || {
+            with_local_recorder(&recorder, || live(setup, &switches, tell_up, tell_ended));
+        });
+    };
+    let thread = thread::Builder::new().name(node.to_string()).spawn(live);
+    Ok(Started { thread: thread.map_err(|source| StartError::Run { node, source })?, up, ended })
+}
+
+fn live(
+    setup: Setup,
+    switches: &Switches,
+    tell_up: oneshot::Sender<Result<Up, StartError>>,
+    tell_ended: oneshot::Sender<Ended>,
+) {
+    let (runtime, service) = match bind(setup) {
+        Ok(bound) => bound,
+        // A test that is gone already has its own failure to tell.
+        Err(error) => return drop(tell_up.send(Err(error))),
+    };
+    let up = Up { handle: service.handle(), local_addr: service.local_addr() };
+    if tell_up.send(Ok(up)).is_err() {
+        return;
+    }
+    let ended = runtime.block_on(async {
+        // The loser of the race is dropped in the same turn, so a killed node sends no more packet.
+        tokio::select! {
+            biased;
+            () = switches.kill.cancelled() => Ended::Killed,
+            result = service.run(switches.stop.clone()) => {
+                Ended::ByItself { result, tasks_left: tasks_left(&runtime).await }
+            }
+        }
+    });
+    drop(runtime);
+    // Nobody may be waiting for it.
+    drop(tell_ended.send(ended));
+}
+
+fn bind(setup: Setup) -> Result<(Runtime, Service), StartError> {
+    let node: NodeId = setup.options.node_id.clone();
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| StartError::Run { node: node.clone(), source })?;
+    let service = {
+        let _inside = runtime.enter();
+        Service::bind(setup.options, setup.credentials).map_err(|source| StartError::Bind { node, source })?
+    };
+    Ok((runtime, service))
+}
+
+/// Returns how many tasks there are still, when those that are about to end have.
+async fn tasks_left(runtime: &Runtime) -> usize {
+    for _ in 0..TURNS_TO_END {
+        if runtime.metrics().num_alive_tasks() == 0 {
+            break;
+        }
+        yield_now().await;
+    }
+    runtime.metrics().num_alive_tasks()
+}
