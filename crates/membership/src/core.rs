@@ -24,12 +24,6 @@ use crate::table::{Entry, Table, metadata_of, own_update};
 use crate::verification::Verification;
 use crate::wire::{self, Body, Message, Rejected, Update};
 
-/// How long a departed member stays visible; its tombstone stays longer.
-const DEPARTED_VISIBLE: Duration = Duration::from_secs(300);
-
-/// How long a tombstone keeps old news of a departed member from bringing it back.
-const TOMBSTONE_KEPT: Duration = Duration::from_secs(24 * 3600);
-
 /// Who the local node is.
 #[derive(Debug, Clone)]
 pub struct LocalNode {
@@ -169,6 +163,8 @@ pub struct Core {
     pub(crate) accusations: BTreeMap<NodeId, Accusation>,
     pub(crate) verifications: BTreeMap<(NodeId, u64), Verification>,
     pub(crate) syncs: Syncs,
+    /// When which life of a member departed: its timers are set by that.
+    pub(crate) departures: BTreeMap<NodeId, (Instant, BootEpoch)>,
     pub(crate) timers: BTreeSet<(Instant, Timer)>,
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) stats: Stats,
@@ -203,6 +199,7 @@ impl Core {
             accusations: BTreeMap::new(),
             verifications: BTreeMap::new(),
             syncs: Syncs::default(),
+            departures: BTreeMap::new(),
             timers: BTreeSet::new(),
             outputs: VecDeque::new(),
             stats: Stats::default(),
@@ -383,7 +380,7 @@ impl Core {
         self.version += 1;
     }
 
-    /// Returns the member as others see it, if its record is known.
+    /// Returns the member as others see it, if its record is known and it is not hidden.
     pub(crate) fn member(&self, node: &NodeId) -> Option<Member> {
         self.member_of(node, self.table.get(node)?)
     }
@@ -399,6 +396,9 @@ impl Core {
     }
 
     fn member_of(&self, node: &NodeId, entry: &Entry) -> Option<Member> {
+        if entry.is_hidden {
+            return None;
+        }
         Some(Member {
             id: node.clone(),
             boot_epoch: entry.claim.boot_epoch,
@@ -414,30 +414,5 @@ impl Core {
     /// Returns what the local node says of itself.
     pub(crate) fn own_update(&self) -> Update {
         own_update(self.local.clone(), self.own, self.own_version, &self.own_record)
-    }
-
-    /// Sets the timers by which a departed member is hidden, then forgotten.
-    pub(crate) fn schedule_departure(&mut self, node: &NodeId, boot_epoch: BootEpoch, now: Instant) {
-        self.schedule(now + DEPARTED_VISIBLE, Timer::HideDeparted(node.clone(), boot_epoch));
-        self.schedule(now + TOMBSTONE_KEPT, Timer::ForgetDeparted(node.clone(), boot_epoch));
-    }
-
-    fn hide_departed(&mut self, node: &NodeId, boot_epoch: BootEpoch, now: Instant) {
-        if self.is_departed(node, boot_epoch) {
-            self.table.drop_record(node);
-            self.changed_at = now;
-            self.touch();
-        }
-    }
-
-    fn forget_departed(&mut self, node: &NodeId, boot_epoch: BootEpoch) {
-        if self.is_departed(node, boot_epoch) {
-            self.table.remove(node);
-        }
-    }
-
-    fn is_departed(&self, node: &NodeId, boot_epoch: BootEpoch) -> bool {
-        let claim = self.table.get(node).map(|entry| entry.claim);
-        claim.is_some_and(|claim| claim.boot_epoch == boot_epoch && claim.standing.is_final())
     }
 }

@@ -37,6 +37,7 @@
 
 mod claim;
 mod core;
+mod departure;
 mod dissemination;
 mod event;
 mod hello;

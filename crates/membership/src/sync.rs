@@ -32,6 +32,12 @@ pub(crate) struct Syncs {
     newcomer_until: Option<Instant>,
 }
 
+impl Syncs {
+    pub(crate) fn forget(&mut self, peer: &NodeId) {
+        self.differing.remove(peer);
+    }
+}
+
 impl Core {
     /// The other side has everything this node has.
     pub(crate) fn on_digest_match(&mut self, peer: &NodeId) {

@@ -18,9 +18,12 @@ use crate::wire::{Update, UpdateError};
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) claim: Claim,
+    /// 0 while no record of this life has been seen.
     pub(crate) metadata_version: MetadataVersion,
-    /// `None` for a tombstone whose record has been dropped, or was never seen.
+    /// `None` only for a tombstone: the record has been dropped, or was never seen.
     pub(crate) record: Option<Record>,
+    /// Whether it departed so long ago that nobody is shown it any more.
+    pub(crate) is_hidden: bool,
     /// Evidence of an unreachable or dead claim: accuser, then confirmers.
     pub(crate) witnesses: Vec<NodeId>,
     pub(crate) last_seen: Instant,
@@ -120,7 +123,8 @@ impl Table {
         Some(Update {
             node: node.clone(),
             claim: entry.claim,
-            metadata_version: entry.metadata_version,
+            // A tombstone without a record has no version, but a message cannot say so.
+            metadata_version: entry.metadata_version.max(MetadataVersion(1)),
             record: entry.record.as_ref().map(|record| record.bytes.clone()).unwrap_or_default(),
             witnesses: entry.witnesses.clone(),
         })
@@ -140,22 +144,27 @@ impl Table {
         if newer_claim {
             self.check_verdict(&update, Some(before))?;
         }
-        let lacks_record = new_life || known.record.is_none();
-        let record = self.newer_record(&update, lacks_record || said_version > known_version, lacks_record)?;
+        let newer_version = said_version > known_version;
+        let lacks_record = known.record.is_none();
+        // A tombstone takes its record back, so that its node can be told; but never one of an earlier life.
+        let wants_record = newer_version || lacks_record && (newer_claim || said_version == known_version);
+        let record = self.newer_record(&update, wants_record, newer_claim && (new_life || lacks_record))?;
         let unchanged = Merged { before: Some(before), after: before, new_record: false, is_behind };
         let Some(entry) = self.entries.get_mut(&update.node) else { return Ok(unchanged) };
-        let mut merged = Merged { new_record: record.is_some(), ..unchanged };
         if record.is_none() && !newer_claim {
             return Ok(unchanged);
         }
+        let mut merged = Merged { new_record: record.is_some() && (newer_version || newer_claim), ..unchanged };
         if let Some(record) = record {
             entry.record = Some(record);
             entry.metadata_version = update.metadata_version;
-            entry.last_seen = now;
+            if newer_version {
+                entry.last_seen = now;
+            }
         } else if new_life {
             // A verdict on a life whose record never arrived here: only a tombstone remains.
             entry.record = None;
-            entry.metadata_version = update.metadata_version;
+            entry.metadata_version = MetadataVersion(0);
         }
         if newer_claim {
             if update.claim.incarnation > before.incarnation || new_life {
@@ -164,6 +173,7 @@ impl Table {
             if new_life {
                 entry.rtt = None;
             }
+            entry.is_hidden = false;
             entry.claim = update.claim;
             entry.witnesses = update.witnesses;
             merged.after = update.claim;
@@ -182,8 +192,9 @@ impl Table {
         let record = self.newer_record(&update, true, true)?;
         let entry = Entry {
             claim: update.claim,
-            metadata_version: update.metadata_version,
+            metadata_version: if record.is_some() { update.metadata_version } else { MetadataVersion(0) },
             record,
+            is_hidden: false,
             witnesses: update.witnesses,
             last_seen: now,
             rtt: None,
@@ -194,10 +205,11 @@ impl Table {
         Ok(merged)
     }
 
-    /// Forgets the record of a departed member; its tombstone stays.
-    pub(crate) fn drop_record(&mut self, node: &NodeId) {
+    /// Hides a departed member and forgets its record; its tombstone stays.
+    pub(crate) fn hide(&mut self, node: &NodeId) {
         if let Some(entry) = self.entries.get_mut(node) {
             entry.record = None;
+            entry.is_hidden = true;
         }
     }
 
@@ -208,11 +220,11 @@ impl Table {
         }
     }
 
-    /// Decodes the update's record if it is `newer`; a missing one is an error if it is `required` and the
+    /// Decodes the update's record if it is `wanted`; a missing one is an error if it is `required` and the
     /// member is not departed.
-    fn newer_record(&self, update: &Update, newer: bool, required: bool) -> Result<Option<Record>, UpdateError> {
+    fn newer_record(&self, update: &Update, wanted: bool, required: bool) -> Result<Option<Record>, UpdateError> {
         let required = required && !update.claim.standing.is_final();
-        if !newer {
+        if !wanted {
             return Ok(None);
         }
         if update.record.is_empty() {
