@@ -33,11 +33,16 @@ impl Core {
             self.reply(requester, id, &subject, true);
             return;
         }
-        let Some(known) = self.table.get(&subject).map(|entry| entry.claim) else { return };
+        let Some(entry) = self.table.get(&subject) else { return };
+        let (known, has_record) = (entry.claim, entry.record.is_some());
         if known > accused {
             // Whatever is known here settles it: it denied since, or is judged already.
             self.tell(requester, &subject);
             self.reply(requester, id, &subject, known.standing == Standing::Alive);
+            return;
+        }
+        if known.boot_epoch < accused.boot_epoch || !has_record {
+            // Where this life listens is not known here: no answer would prove nothing.
             return;
         }
         if self.verifications.len() >= MOST_VERIFICATIONS {
