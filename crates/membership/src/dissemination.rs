@@ -149,10 +149,12 @@ impl Core {
         }
     }
 
-    /// Returns news for `link` that fit into a probe or ack, and counts them as sent.
+    /// Returns news for `link` that fit into a probe or ack, and counts them as sent. What fits into no datagram goes
+    /// by itself.
     pub(crate) fn ride_along(&mut self, link: &NodeId) -> Vec<proto::Update> {
         let mut room = mesh_proto::MAX_DATAGRAM_BYTES - ENVELOPE_BYTES;
         let mut riding = Vec::new();
+        let mut too_large = Vec::new();
         let subjects: Vec<NodeId> =
             self.outbox.links.get(link).map(|pending| pending.keys().cloned().collect()).unwrap_or_default();
         for subject in subjects {
@@ -160,13 +162,17 @@ impl Core {
                 continue;
             };
             let size = wire::packed_len(&update);
-            if size > room {
-                break;
+            if size > mesh_proto::MAX_DATAGRAM_BYTES - ENVELOPE_BYTES {
+                too_large.push(update);
+            } else if size > room {
+                continue;
+            } else {
+                room -= size;
+                riding.push(update);
             }
-            room -= size;
             self.outbox.sent(link, &subject);
-            riding.push(update);
         }
+        self.send_updates(link, too_large, Channel::Stream);
         riding
     }
 
