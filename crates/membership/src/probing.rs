@@ -110,11 +110,17 @@ impl Core {
         alive.map(|(node, _)| node).filter(|node| **node != self.local)
     }
 
-    /// Probes one member that is unreachable or dead, and dials one seed that nobody alive listens at.
+    /// Probes one member that is unreachable or dead, and one that is suspect, and dials one seed that nobody alive
+    /// listens at.
     fn look_for_lost(&mut self, now: Instant) {
         let is_lost = |standing| matches!(standing, Standing::Unreachable | Standing::Dead);
         let lost = self.table.iter().filter(|(_, entry)| is_lost(entry.claim.standing) && entry.record.is_some());
         let lost: Vec<NodeId> = lost.map(|(node, _)| node.clone()).collect();
+        if let Some(target) = lost.choose(&mut self.rng) {
+            self.probe(target, Channel::Datagram, Purpose::Ask, now);
+        }
+        // A suspect that is no link would not be probed again for long, though nobody else doubts it.
+        let suspects: Vec<NodeId> = self.accusations.keys().cloned().collect();
         if let Some(target) = lost.choose(&mut self.rng) {
             self.probe(target, Channel::Datagram, Purpose::Ask, now);
         }
@@ -238,6 +244,8 @@ impl Core {
         for endpoint in seeds.into_iter().take(SEEDS_A_ROUND) {
             self.outputs.push_back(Output::Connect { endpoint });
         }
+        // Joining again while joining must not dial twice as often.
+        self.timers.retain(|(_, timer)| *timer != Timer::Join);
         let wait = self.join.redial.mul_f64(self.rng.random_range(0.75..1.25));
         self.schedule(now + wait, Timer::Join);
         self.join.redial = (self.join.redial * 2).min(self.options.interval);
