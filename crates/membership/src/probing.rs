@@ -121,7 +121,7 @@ impl Core {
         }
         // A suspect that is no link would not be probed again for long, though nobody else doubts it.
         let suspects: Vec<NodeId> = self.accusations.keys().cloned().collect();
-        if let Some(target) = lost.choose(&mut self.rng) {
+        if let Some(target) = suspects.choose(&mut self.rng) {
             self.probe(target, Channel::Datagram, Purpose::Ask, now);
         }
         let strangers: Vec<Endpoint> = self.unknown_seeds();
