@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use mesh_proto::gossip as proto;
 use mesh_proto::gossip::envelope::Body as ProtoBody;
 use mesh_types::NodeId;
@@ -74,19 +75,33 @@ impl Core {
     /// Answers with what is in the buckets that differ, without records.
     pub(crate) fn on_sync_start(&mut self, from: &NodeId, their_sums: &[u64]) {
         let sums = self.table.bucket_sums().iter().zip(their_sums).enumerate();
-        let differing: BTreeSet<usize> = sums.filter(|(_, (own, their))| own != their).map(|(i, _)| i).collect();
-        if differing.is_empty() {
-            return;
+        let differing = sums.filter(|(_, (own, their))| own != their).map(|(bucket, _)| (bucket, Vec::new()));
+        let mut held: BTreeMap<usize, Vec<proto::Update>> = differing.collect();
+        for (node, _) in self.table.iter() {
+            let Some(entries) = held.get_mut(&self.table.bucket_of(node)) else { continue };
+            let state = self.table.update_of(node).map(|update| Update { record: Bytes::new(), ..update });
+            entries.extend(state.map(|update| wire::encode_update(&update)));
         }
-        let held =
-            self.table.iter().map(|(node, _)| node).filter(|node| differing.contains(&self.table.bucket_of(node)));
-        let entries: Vec<proto::Update> = held
-            .filter_map(|node| self.table.update_of(node))
-            .map(|update| wire::encode_update(&Update { record: Default::default(), ..update }))
-            .collect();
-        // There are 256 buckets.
-        let buckets = differing.into_iter().filter_map(|bucket| u32::try_from(bucket).ok()).collect();
-        self.send(from, Channel::Stream, ProtoBody::SyncDiff(proto::SyncDiff { buckets, entries }));
+        self.send_diffs(from, held);
+    }
+
+    /// Sends entries by bucket, in messages well within the limit.
+    fn send_diffs(&mut self, to: &NodeId, held: BTreeMap<usize, Vec<proto::Update>>) {
+        let mut diff = proto::SyncDiff::default();
+        let mut used = 0;
+        for (bucket, entries) in held {
+            if used > RUN_BYTES {
+                self.send(to, Channel::Stream, ProtoBody::SyncDiff(std::mem::take(&mut diff)));
+                used = 0;
+            }
+            used += entries.iter().map(wire::packed_len).sum::<usize>();
+            diff.entries.extend(entries);
+            // There are 256 buckets.
+            diff.buckets.extend(u32::try_from(bucket));
+        }
+        if !diff.buckets.is_empty() {
+            self.send(to, Channel::Stream, ProtoBody::SyncDiff(diff));
+        }
     }
 
     /// Sends what the other side lacks, and asks for what this one lacks.
@@ -121,7 +136,9 @@ impl Core {
 
     pub(crate) fn on_sync_records(&mut self, from: &NodeId, updates: Vec<Update>, wanted: &[NodeId], now: Instant) {
         self.learn_from_sync(from, updates, now);
-        let known = wanted.iter().filter_map(|node| self.table.update_of(node));
+        // Each once: a list of one name ten thousand times asks for no more than the name.
+        let wanted: BTreeSet<&NodeId> = wanted.iter().collect();
+        let known = wanted.into_iter().filter_map(|node| self.table.update_of(node));
         let asked: Vec<proto::Update> = known.map(|update| wire::encode_update(&update)).collect();
         if !asked.is_empty() {
             self.send_records(from, asked, Vec::new());
