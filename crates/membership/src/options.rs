@@ -20,7 +20,8 @@ pub struct Options {
     /// Most sends of one update per link; default 3, 1 to 16. The first is at once, the others ride on probes until
     /// the other side's digest shows that it has everything.
     pub retransmit_limit: u8,
-    /// How often a node repeats its own record to one of its links, as a safety net; default 30 s, at least `interval`.
+    /// How often a node repeats its own record to one of its links, as a safety net; default 30 s, at least `interval`
+    /// and at most a day.
     pub metadata_refresh_period: Duration,
     /// Most members held, the departed included; default 10,000, 2 to 100,000. Beyond it newcomers are refused.
     pub max_members: usize,
@@ -76,9 +77,9 @@ impl Options {
         if !(1..=16).contains(&self.retransmit_limit) {
             return wrong("retransmitLimit", self.retransmit_limit.to_string(), "1 to 16");
         }
-        if self.metadata_refresh_period < self.interval {
+        if self.metadata_refresh_period < self.interval || self.metadata_refresh_period > secs(24 * 3600) {
             let value = format!("{:?}", self.metadata_refresh_period);
-            return wrong("metadataRefreshPeriod", value, "at least interval");
+            return wrong("metadataRefreshPeriod", value, "interval to 24h");
         }
         if !(2..=100_000).contains(&self.max_members) {
             return wrong("maxMembers", self.max_members.to_string(), "2 to 100000");
@@ -135,6 +136,8 @@ mod tests {
         check(|o| o.retransmit_limit = 0, Some("retransmitLimit"));
         check(|o| o.retransmit_limit = 16, None);
         check(|o| o.metadata_refresh_period = Duration::from_millis(999), Some("metadataRefreshPeriod"));
+        check(|o| o.metadata_refresh_period = Duration::from_secs(86_400), None);
+        check(|o| o.metadata_refresh_period = Duration::MAX, Some("metadataRefreshPeriod"));
         check(|o| o.max_members = 1, Some("maxMembers"));
         check(|o| o.max_members = 100_000, None);
     }
