@@ -96,6 +96,8 @@ pub(crate) enum UpdateError {
     Name { field: &'static str, source: NameError },
     #[error("update lacks required field `{field}`")]
     Missing { field: &'static str },
+    #[error("update field `{field}` is at its ceiling")]
+    Ceiling { field: &'static str },
     #[error("update has state {state}, which this version does not know")]
     State { state: i32 },
     #[error("update names {count} witnesses, more than {MAX_WITNESSES}")]
@@ -114,7 +116,11 @@ impl UpdateError {
     /// Returns the reason as a metric label.
     pub(crate) const fn reason(&self) -> &'static str {
         match self {
-            Self::Name { .. } | Self::Missing { .. } | Self::State { .. } | Self::Witnesses { .. } => "bad_update",
+            Self::Name { .. }
+            | Self::Missing { .. }
+            | Self::Ceiling { .. }
+            | Self::State { .. }
+            | Self::Witnesses { .. } => "bad_update",
             Self::Record(_) => "schema",
             Self::Cluster { .. } => "wrong_cluster",
             Self::NoQuorum { .. } => "no_quorum",
@@ -248,6 +254,15 @@ pub(crate) fn decode_update(update: proto::Update) -> Result<Update, UpdateError
     }
     if update.metadata_version == 0 {
         return missing("metadata_version");
+    }
+    // A node answers what is said of it with the next higher number: without one it would answer for ever.
+    let counters = [
+        ("boot_epoch", update.boot_epoch),
+        ("incarnation", update.incarnation),
+        ("metadata_version", update.metadata_version),
+    ];
+    if let Some((field, _)) = counters.into_iter().find(|(_, value)| *value == u64::MAX) {
+        return Err(UpdateError::Ceiling { field });
     }
     if update.witnesses.len() > MAX_WITNESSES {
         return Err(UpdateError::Witnesses { count: update.witnesses.len() });
