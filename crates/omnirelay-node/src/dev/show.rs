@@ -59,16 +59,29 @@ pub(crate) fn hints(mesh: &Mesh, workspace: &Workspace) -> String {
         "\nTry in another terminal, and watch what the nodes say of one another below:\n\
          \x20 kill -9 {pid}\n\
          \x20     {victim} dies: the others suspect it, agree, and drop it within the suspicion time (5 s)\n\
-         \x20 omnirelay mesh peers list --endpoint {url}{cli}\n\
+         \x20 {client} mesh peers list --endpoint {url}{cli}\n\
          \x20     the members as {observer} sees them\n\
          \x20 curl -s{curl} {url}/metrics | grep ^mesh_gossip\n\
          \x20     what {observer} counts\n\n\
          Logs and certificates: {dir}. Ctrl-C stops all nodes and removes them.\n",
         observer = first.child.name,
+        client = client(),
         cli = workspace.cli_flags(),
         curl = workspace.curl_flags(),
         dir = workspace.path().display(),
     )
+}
+
+/// Returns how to call the command line client from where this program was called.
+fn client() -> String {
+    // Without a path of its own, this program cannot say where the other one is.
+    let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name("omnirelay")).filter(|path| path.is_file());
+    match beside {
+        Some(path) => path.display().to_string(),
+        // Cargo tells the programs that it runs where it is.
+        None if std::env::var_os("CARGO").is_some() => "cargo run --quiet --package omnirelay-cli --".to_owned(),
+        None => "omnirelay".to_owned(),
+    }
 }
 
 fn whole_ms(duration: Duration) -> u128 {
