@@ -14,10 +14,12 @@
 //! ```
 #![deny(clippy::disallowed_types, clippy::expect_used, clippy::indexing_slicing)]
 
+mod labels;
 mod peer;
 mod ports;
 mod published;
 
-pub use peer::{Peer, PeerUpdate};
+pub use labels::LabelError;
+pub use peer::{Health, Http3Hint, Lifecycle, Peer, PeerEndpoint, PeerUpdate, Protocol, Protocols, ShardsOwned};
 pub use ports::{MembershipView, PeerSource, PeerUpdates, VersionFuture};
 pub use published::Published;

@@ -90,21 +90,24 @@ mod tests {
         }
     }
 
+    /// Reads until the last value, each whole and none older than the one before.
+    fn read_all(cell: &Published<Counted>) {
+        let mut last = 0;
+        while last < 10_000 {
+            let seen = cell.read(|value| (value.1, value.2));
+            assert_eq!(seen.0, seen.1, "a torn value");
+            assert!(seen.0 >= last, "went back from {last} to {}", seen.0);
+            last = seen.0;
+        }
+    }
+
     #[test]
     fn readers_see_whole_values_in_order_while_a_writer_publishes() {
         let alive = Arc::new(AtomicUsize::new(0));
         let cell = Published::new(Counted::new(&alive, 0));
         thread::scope(|scope| {
             for _ in 0..2 {
-                scope.spawn(|| {
-                    let mut last = 0;
-                    while last < 10_000 {
-                        let seen = cell.read(|value| (value.1, value.2));
-                        assert_eq!(seen.0, seen.1, "a torn value");
-                        assert!(seen.0 >= last, "went back from {last} to {}", seen.0);
-                        last = seen.0;
-                    }
-                });
+                scope.spawn(|| read_all(&cell));
             }
             for value in 1..=10_000 {
                 cell.publish(Counted::new(&alive, value));

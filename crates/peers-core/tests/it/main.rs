@@ -1,0 +1,4 @@
+//! The crate through its public words.
+
+mod descriptor;
+mod support;
