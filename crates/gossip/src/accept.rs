@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use identity::{Credentials, RefusalReason, refusal_reason_of_alert};
 use mesh_proto::MAX_HELLO_BYTES;
-use quinn::{Connection, ConnectionError, Incoming};
+use quinn::{Connection, ConnectionError, Incoming, ReadToEndError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -56,7 +56,11 @@ async fn welcome(
     };
     let (mut send, hello_bytes) = match timeout(HELLO_TIMEOUT, hello).await {
         Ok(Ok((send, Ok(bytes)))) => (send, bytes),
-        Ok(Ok((_, Err(error)))) => {
+        Ok(Ok((_, Err(ReadToEndError::TooLong)))) => {
+            observe::refused(address, "oversize", &format_args!("hello is longer than {MAX_HELLO_BYTES} bytes"));
+            return close(&connection, Close::Refused, "hello over the size limit");
+        }
+        Ok(Ok((_, Err(ReadToEndError::Read(error))))) => {
             observe::refused(address, "bad_hello", &error);
             return close(&connection, Close::Refused, "no readable hello");
         }
