@@ -180,6 +180,16 @@ impl Cluster {
         })
     }
 
+    /// Returns whether the node `viewer` holds the node `subject` to be alive.
+    ///
+    /// # Panics
+    /// There is no node of that number.
+    #[must_use]
+    pub fn sees_alive(&self, viewer: usize, subject: usize) -> bool {
+        let view = self.handle(viewer).current();
+        view.get(self.node(subject).id()).is_some_and(|member| member.state == MemberState::Alive)
+    }
+
     /// Returns whether each running node but `subject` itself holds it to be in `state`.
     ///
     /// # Panics
