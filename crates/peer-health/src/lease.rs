@@ -1,0 +1,102 @@
+//! A lease, and what is slow to change about a peer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use mesh_types::NodeId;
+
+use crate::metadata::Metadata;
+
+/// Identifies one grant of a lease: a UUID, shown in lower case with hyphens.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseId(u128);
+
+impl LeaseId {
+    /// Makes an id out of the UUID's 128 bits, highest first.
+    #[must_use]
+    pub const fn from_u128(bits: u128) -> Self {
+        Self(bits)
+    }
+}
+
+impl fmt::Display for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |shift: u32, bits: u32| self.0 >> shift & ((1 << bits) - 1);
+        let (low, mid, high) = (part(96, 32), part(80, 16), part(64, 16));
+        write!(f, "{low:08x}-{mid:04x}-{high:04x}-{:04x}-{:012x}", part(48, 16), part(0, 48))
+    }
+}
+
+impl fmt::Debug for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Work that a peer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lease {
+    /// Which work, in the order in which it came. It stays when the work goes to another peer.
+    pub sequence_id: u64,
+    /// How often the work has been given out, this time included.
+    pub attempt: u32,
+    /// This grant of it.
+    pub lease_id: LeaseId,
+}
+
+/// How a lease ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// The work is done, or given up for good.
+    Finished,
+    /// The work waits for another peer: it is a pending reassignment until its sequence id is assigned again.
+    Requeued,
+}
+
+/// What is known of a peer and changes rarely: shared by every snapshot until it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerFacts {
+    /// Who it is.
+    pub id: NodeId,
+    /// The leases it holds, ascending.
+    pub leases: Vec<Lease>,
+    /// Sequence ids of the work that was taken from it and that nobody has yet, ascending.
+    pub pending: Vec<u64>,
+    /// What is written beside it.
+    pub metadata: Arc<Metadata>,
+}
+
+impl PeerFacts {
+    /// Makes the facts of a peer of which only the name is known.
+    #[must_use]
+    pub fn new(id: NodeId) -> Self {
+        Self { id, leases: Vec::new(), pending: Vec::new(), metadata: Arc::default() }
+    }
+
+    /// Folds in what another provider knows of the same peer. What is there already stays as it is.
+    pub fn merge(&mut self, other: &Self) {
+        self.leases.extend(&other.leases);
+        self.leases.sort_unstable();
+        self.leases.dedup();
+        self.pending.extend(&other.pending);
+        self.pending.sort_unstable();
+        self.pending.dedup();
+        for (key, value) in other.metadata.iter() {
+            if self.metadata.get(key).is_none() {
+                Arc::make_mut(&mut self.metadata).set(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_id_is_a_uuid_in_lower_case_with_hyphens() {
+        let id = LeaseId::from_u128(0x0F8F_AD5B_D9CB_469F_A165_7086_7728_950E);
+        assert_eq!(id.to_string(), "0f8fad5b-d9cb-469f-a165-70867728950e");
+        assert_eq!(LeaseId::from_u128(1).to_string(), "00000000-0000-0000-0000-000000000001");
+    }
+}

@@ -1,0 +1,48 @@
+//! Health and leases of peers: evidence by source, merged snapshots, transitions and anomalies.
+//!
+//! A [`Tracker`] takes what gossip, leases, transports, breakers, probes and operators say of peers, and says who may
+//! get work. It knows no runtime, socket or clock: each record brings its [`Moment`], and a [`Timeline`] makes those.
+//! Every table in it is bounded, and what finds no room is refused with a [`TrackError`].
+//!
+//! ```
+//! use std::time::{Instant, SystemTime};
+//!
+//! use peer_health::{Options, Timeline, Tracker};
+//!
+//! # #[expect(clippy::disallowed_methods, reason = "the host has the clocks")]
+//! # fn read_clocks() -> (Instant, SystemTime) { (Instant::now(), SystemTime::now()) }
+//! let (monotonic, wall) = read_clocks();
+//! let now = Timeline::starting(monotonic).moment(monotonic, wall);
+//! let tracker = Tracker::new(Options::default());
+//! let worker = tracker.handle(&"worker-a".parse()?, now)?;
+//! worker.heartbeat(now);
+//! assert!(worker.is_eligible(now));
+//! tracker.record_disconnect(&"worker-a".parse()?, Some("reset by peer"), now)?;
+//! assert!(!worker.is_eligible(now));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![deny(clippy::disallowed_types, clippy::expect_used, clippy::indexing_slicing)]
+
+mod cell;
+mod emit;
+mod evidence;
+mod gossip;
+mod handle;
+mod lease;
+mod metadata;
+mod options;
+mod provider;
+mod roster;
+mod time;
+mod tracker;
+mod word;
+
+pub use evidence::{Freshness, HealthState, Source, Verdict, Verdicts};
+pub use gossip::{Applied, GossipNews};
+pub use handle::{HealthHandle, Outcome};
+pub use lease::{Lease, LeaseId, PeerFacts, Release};
+pub use metadata::{Metadata, keys};
+pub use options::{Options, TrackError};
+pub use provider::{HealthProvider, HealthRecord};
+pub use time::{Moment, Tick, Timeline, WallTime};
+pub use tracker::Tracker;

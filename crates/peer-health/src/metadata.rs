@@ -1,0 +1,125 @@
+//! What is written beside a peer: keys that ignore case, and keep the spelling they were given.
+
+/// The keys that dashboards and scripts know.
+pub mod keys {
+    /// What kind of thing the peer's lease is for.
+    pub const RESOURCE_TYPE: &str = "resource.type";
+    /// Which one.
+    pub const RESOURCE_ID: &str = "resource.id";
+    /// How much work waits for it.
+    pub const PENDING_COUNT: &str = "pending.count";
+    /// Why the peer was last disconnected.
+    pub const DISCONNECT_REASON: &str = "disconnect.reason";
+    /// What the node is for.
+    pub const MESH_ROLE: &str = "mesh.role";
+    /// Its cluster.
+    pub const MESH_CLUSTER: &str = "mesh.cluster";
+    /// Where it runs.
+    pub const MESH_REGION: &str = "mesh.region";
+    /// Version of OmniRelay it runs.
+    pub const MESH_VERSION: &str = "mesh.version";
+    /// Whether it serves HTTP/3: `true` or `false`.
+    pub const MESH_HTTP3: &str = "mesh.http3";
+    /// Before the name of an operator's label.
+    pub const LABEL_PREFIX: &str = "label.";
+    /// Before the name of a leadership scope; the value is `leader` or `follower`.
+    pub const LEADER_SCOPE_PREFIX: &str = "mesh.leader.scope.";
+}
+
+/// Keys and values in the order in which they first came.
+///
+/// Two keys that differ in case only are one: its value changes, its place and first spelling stay.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metadata {
+    entries: Vec<(Box<str>, Box<str>)>,
+}
+
+impl Metadata {
+    /// Longest key, in bytes.
+    pub const MAX_KEY_BYTES: usize = 128;
+    /// Longest value, in bytes.
+    pub const MAX_VALUE_BYTES: usize = 512;
+
+    /// Returns the value of `key`, in whatever case it is written.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.entries.iter().find(|(known, _)| same_key(known, key)).map(|(_, value)| &**value)
+    }
+
+    /// Sets `key`, and returns whether anything is different now.
+    pub fn set(&mut self, key: &str, value: &str) -> bool {
+        match self.entries.iter_mut().find(|(known, _)| same_key(known, key)) {
+            Some((_, old)) if **old == *value => false,
+            Some((_, old)) => {
+                *old = value.into();
+                true
+            }
+            None => {
+                self.entries.push((key.into(), value.into()));
+                true
+            }
+        }
+    }
+
+    /// Keeps the entries whose key passes, and returns whether any had to go.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|(key, _)| keep(key));
+        self.entries.len() != before
+    }
+
+    /// Returns the entries in their order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.entries.iter().map(|(key, value)| (&**key, &**value))
+    }
+
+    /// Returns how many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Metadata {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
+        let mut metadata = Self::default();
+        for (key, value) in entries {
+            metadata.set(key.as_ref(), value.as_ref());
+        }
+        metadata
+    }
+}
+
+pub(crate) fn same_key(a: &str, b: &str) -> bool {
+    let lower = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<String>();
+    a.eq_ignore_ascii_case(b) || (!a.is_ascii() && !b.is_ascii() && lower(a) == lower(b))
+}
+
+/// Returns whether `key` begins with `prefix`, in whatever case.
+pub(crate) fn has_prefix(key: &str, prefix: &str) -> bool {
+    key.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_ignore_case_and_keep_their_first_spelling_and_place() {
+        let mut metadata: Metadata = [("Mesh.Role", "worker"), ("label.Größe", "7")].into_iter().collect();
+        assert_eq!((metadata.get("mesh.ROLE"), metadata.get("LABEL.GRÖSSE")), (Some("worker"), None));
+        assert_eq!(metadata.get("LABEL.GRÖßE"), Some("7"));
+        assert!(metadata.set("MESH.role", "gateway"));
+        assert!(!metadata.set("mesh.role", "gateway"));
+        let entries: Vec<_> = metadata.iter().collect();
+        assert_eq!(entries, [("Mesh.Role", "gateway"), ("label.Größe", "7")]);
+        assert!(metadata.retain(|key| !has_prefix(key, "LABEL.")));
+        assert_eq!((metadata.len(), metadata.is_empty()), (1, false));
+    }
+}

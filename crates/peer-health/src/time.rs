@@ -1,0 +1,136 @@
+//! A moment on both clocks, in the units that fit into an atomic word.
+
+use std::num::NonZeroU64;
+use std::time::{Duration, Instant, SystemTime};
+
+/// A point on the host's monotonic clock: whole milliseconds since a start that the host chooses.
+///
+/// Ticks of one tracker come from one [`Timeline`]. The highest is 2^40 − 1, about 34 years.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tick(u64);
+
+impl Tick {
+    pub(crate) const BITS: u32 = 40;
+    const MAX: u64 = (1 << Self::BITS) - 1;
+
+    /// Returns the tick `millis` after the start; stays at the highest.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(if millis > Self::MAX { Self::MAX } else { millis })
+    }
+
+    /// Returns the milliseconds since the start.
+    #[must_use]
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the milliseconds since `earlier`; 0 if it is not earlier.
+    #[must_use]
+    pub const fn millis_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// A time for people, in steps of 100 ns since 1970: the finest that readers of the API know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WallTime(NonZeroU64);
+
+const STEPS_A_SECOND: u64 = 10_000_000;
+const NANOS_A_STEP: u32 = 100;
+
+impl WallTime {
+    /// The first step after the beginning of 1970; nothing is earlier.
+    pub const MIN: Self = Self(NonZeroU64::MIN);
+
+    /// Returns the steps of 100 ns since the beginning of 1970, never 0.
+    #[must_use]
+    pub const fn steps(self) -> u64 {
+        self.0.get()
+    }
+
+    pub(crate) const fn from_steps(steps: u64) -> Option<Self> {
+        match NonZeroU64::new(steps) {
+            Some(steps) => Some(Self(steps)),
+            None => None,
+        }
+    }
+}
+
+impl From<SystemTime> for WallTime {
+    fn from(time: SystemTime) -> Self {
+        // Before 1970 the clock is not set: the first step then.
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let steps = since
+            .as_secs()
+            .saturating_mul(STEPS_A_SECOND)
+            .saturating_add(u64::from(since.subsec_nanos() / NANOS_A_STEP));
+        Self::from_steps(steps).unwrap_or(Self::MIN)
+    }
+}
+
+impl From<WallTime> for SystemTime {
+    fn from(time: WallTime) -> Self {
+        let steps = time.steps();
+        let since = Duration::from_secs(steps / STEPS_A_SECOND)
+            + Duration::from_nanos(steps % STEPS_A_SECOND * u64::from(NANOS_A_STEP));
+        Self::UNIX_EPOCH + since
+    }
+}
+
+/// One moment on both clocks. The host reads its clocks once for a batch of records; nothing here reads any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// For lengths of time.
+    pub tick: Tick,
+    /// For people.
+    pub wall: WallTime,
+}
+
+/// Turns what the host's clocks show into moments. One a process: trackers and boards share it by copy.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeline {
+    start: Instant,
+}
+
+impl Timeline {
+    /// Starts a line at `start`. What comes before it is shown as tick 0.
+    #[must_use]
+    pub const fn starting(start: Instant) -> Self {
+        Self { start }
+    }
+
+    /// Returns the moment at which the clocks show `monotonic` and `wall`.
+    #[must_use]
+    pub fn moment(&self, monotonic: Instant, wall: SystemTime) -> Moment {
+        let since = monotonic.saturating_duration_since(self.start);
+        let millis = since.as_secs().saturating_mul(1000).saturating_add(u64::from(since.subsec_millis()));
+        Moment { tick: Tick::from_millis(millis), wall: wall.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_time_keeps_steps_of_100_ns_and_nothing_before_1970() {
+        let at = SystemTime::UNIX_EPOCH + Duration::new(1_763_565_784, 123_456_789);
+        let kept = SystemTime::UNIX_EPOCH + Duration::new(1_763_565_784, 123_456_700);
+        assert_eq!(SystemTime::from(WallTime::from(at)), kept);
+        assert_eq!(WallTime::from(SystemTime::UNIX_EPOCH), WallTime::MIN);
+        assert_eq!(WallTime::from(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), WallTime::MIN);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made out of nothing")]
+    fn a_timeline_counts_milliseconds_from_its_start() {
+        let start = Instant::now();
+        let line = Timeline::starting(start);
+        let tick = |at: Instant| line.moment(at, SystemTime::UNIX_EPOCH).tick.as_millis();
+        assert_eq!(tick(start + Duration::from_micros(1_234_999)), 1234);
+        assert_eq!(start.checked_sub(Duration::from_secs(1)).map(tick), Some(0));
+        assert_eq!(Tick::from_millis(u64::MAX).as_millis(), (1 << 40) - 1);
+        assert_eq!(Tick::from_millis(3).millis_since(Tick::from_millis(5)), 0);
+    }
+}
