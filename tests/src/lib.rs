@@ -1,1 +1,3 @@
-//! End-to-end tests across crates and the real binaries.
+//! End-to-end tests across crates, in one process: see `tests/it`.
+//!
+//! Those that need a real binary are beside it, in `crates/omnirelay-node/tests` and `crates/omnirelay-cli/tests`.

@@ -11,6 +11,7 @@ mod raw;
 mod refusal;
 mod strangers;
 
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 /// What ends a test early.
@@ -18,3 +19,9 @@ type Failure = Box<dyn std::error::Error>;
 
 /// Longer than anything here may take, on a busy machine too.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// Returns an address at which nobody listens. All else is on 127.0.0.1: a test that takes another address of loopback,
+/// and no other test does, has it for itself.
+fn unused_address(ip: [u8; 4]) -> Result<SocketAddr, Failure> {
+    Ok(UdpSocket::bind(SocketAddr::from((ip, 0)))?.local_addr()?)
+}

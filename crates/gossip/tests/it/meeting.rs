@@ -9,7 +9,7 @@ use peers_core::{MembershipView as _, Peer, PeerSource as _, PeerUpdate};
 use test_cluster::{Cluster, Tuning};
 use tokio::time::timeout;
 
-use crate::{Failure, LIMIT};
+use crate::{Failure, LIMIT, unused_address};
 
 /// What a newcomer to the product must not wait longer for.
 const DISCOVERY: Duration = Duration::from_secs(2);
@@ -68,19 +68,17 @@ async fn a_follower_of_the_peers_ends_up_with_the_members_that_can_be_called() -
 
 #[tokio::test]
 async fn a_node_finds_the_mesh_through_a_seed_that_starts_later() -> Result<(), Failure> {
-    let mut cluster = Cluster::start(1, Tuning::fast()).await?;
-    // The port of a node that is gone again is one where nobody listens yet.
-    let port = cluster.node(0).local_addr().port();
-    let mut early = cluster.setup("node-1")?;
-    cluster.stop(0).await;
-    early.options.seed_peers = vec![format!("127.0.0.1:{port}").parse()?];
-    let early = cluster.join(early).await?;
+    let seed = unused_address([127, 0, 17, 3])?;
+    let mut cluster = Cluster::start(0, Tuning::fast()).await?;
+    let mut early = cluster.setup("node-0")?;
+    early.options.seed_peers = vec![seed.into()];
+    cluster.join(early).await?;
     let failed = "mesh_gossip_dials_total{outcome=\"timeout\"}";
-    cluster.wait_until("a dial has failed", LIMIT, |c| c.node(early).metric(failed) >= 1.0).await?;
+    cluster.wait_until("a dial has failed", LIMIT, |c| c.node(0).metric(failed) >= 1.0).await?;
 
-    let mut late = cluster.setup("node-2")?;
+    let mut late = cluster.setup("node-1")?;
     late.options.seed_peers = Vec::new();
-    late.options.port = port;
+    (late.options.bind_address, late.options.port) = (seed.ip(), seed.port());
     cluster.join(late).await?;
     cluster.wait_until("all see all", LIMIT, Cluster::all_see_all).await?;
     Ok(())
