@@ -221,7 +221,9 @@ impl Driver {
         if let Some(loser) = self.links.insert(peer.node, link) {
             self.tasks.spawn(async move {
                 sleep(DUPLICATE_LINGERS).await;
-                close(&loser, Close::Duplicate, "");
+                close(&loser.connection, Close::Duplicate, "");
+                // Until here its queue is open: a link whose queue is closed ends.
+                drop(loser);
             });
         }
         self.links.trim(self.core.links());

@@ -72,8 +72,9 @@ impl Links {
     }
 
     /// Adds a link. When both sides dialled at once, both keep the one that the smaller name dialled; the other is
-    /// returned, to be closed once what is under way on it has arrived. A link of a newer life always wins.
-    pub(crate) fn insert(&mut self, peer: NodeId, link: Link) -> Option<Connection> {
+    /// returned, to be closed once what is under way on it has arrived; dropping it closes it at once. A link of a newer
+    /// life always wins.
+    pub(crate) fn insert(&mut self, peer: NodeId, link: Link) -> Option<Link> {
         let Some(kept) = self.by_peer.get_mut(&peer) else {
             self.by_peer.insert(peer, link);
             return None;
@@ -83,8 +84,7 @@ impl Links {
             && kept.boot_epoch >= link.boot_epoch
             && kept.dialler == *preferred
             && link.dialler != *preferred;
-        let loser = if keeps_old { link } else { std::mem::replace(kept, link) };
-        Some(loser.connection)
+        Some(if keeps_old { link } else { std::mem::replace(kept, link) })
     }
 
     /// Closes the least used links over the limit, but none of `needed`.
