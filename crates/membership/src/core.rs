@@ -302,6 +302,12 @@ impl Core {
         self.outbox.depth()
     }
 
+    /// Returns how many timers are set: bounded by the members and the probes under way.
+    #[must_use]
+    pub fn timers_set(&self) -> usize {
+        self.timers.len()
+    }
+
     /// Returns the members that the overlay links this node to.
     #[must_use]
     pub const fn links(&self) -> &BTreeSet<NodeId> {

@@ -110,7 +110,7 @@ impl Core {
         alive.map(|(node, _)| node).filter(|node| **node != self.local)
     }
 
-    /// Probes one member that is unreachable or dead, and one that is suspect, and dials one seed that nobody alive
+    /// Probes one member that is unreachable or dead, and one that was accused to no end, and dials one seed that nobody alive
     /// listens at.
     fn look_for_lost(&mut self, now: Instant) {
         let is_lost = |standing| matches!(standing, Standing::Unreachable | Standing::Dead);
@@ -120,7 +120,7 @@ impl Core {
             self.probe(target, Channel::Datagram, Purpose::Ask, now);
         }
         // A suspect that is no link would not be probed again for long, though nobody else doubts it.
-        let suspects: Vec<NodeId> = self.accusations.keys().cloned().collect();
+        let suspects: Vec<NodeId> = self.undecided().cloned().collect();
         if let Some(target) = suspects.choose(&mut self.rng) {
             self.probe(target, Channel::Datagram, Purpose::Ask, now);
         }

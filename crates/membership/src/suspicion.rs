@@ -293,6 +293,11 @@ impl Core {
         }
     }
 
+    /// Returns the suspects whom nobody is being asked about any more.
+    pub(crate) fn undecided(&self) -> impl Iterator<Item = &NodeId> {
+        self.accusations.iter().filter(|(_, accusation)| accusation.inconclusive).map(|(subject, _)| subject)
+    }
+
     /// Drops an accusation of a claim that no longer stands.
     pub(crate) fn drop_stale_accusation(&mut self, subject: &NodeId, now_claimed: Claim) {
         let stale = self.accusations.get(subject).is_some_and(|accusation| accusation.claim != now_claimed);
