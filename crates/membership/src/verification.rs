@@ -45,12 +45,12 @@ impl Core {
             // Where this life listens is not known here: no answer would prove nothing.
             return;
         }
-        if self.verifications.len() >= MOST_VERIFICATIONS {
-            self.stats.verifications_refused += 1;
-            return;
-        }
         let key = (requester.clone(), id);
         if self.verifications.contains_key(&key) {
+            return;
+        }
+        if self.verifications.len() >= MOST_VERIFICATIONS {
+            self.stats.verifications_refused += 1;
             return;
         }
         self.verifications.insert(key, Verification { subject, probes: 0 });
