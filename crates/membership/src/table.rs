@@ -301,3 +301,6 @@ pub(crate) fn own_update(node: NodeId, claim: Claim, metadata_version: MetadataV
 pub(crate) fn metadata_of(entry: &Entry) -> Option<Arc<mesh_types::NodeMetadata>> {
     entry.record.as_ref().map(|record| Arc::clone(&record.metadata))
 }
+
+#[cfg(test)]
+mod tests;

@@ -339,3 +339,6 @@ fn updates(encoded: Vec<proto::Update>, bad: &mut Vec<BadUpdate>) -> Vec<Update>
     }
     good
 }
+
+#[cfg(test)]
+mod tests;
