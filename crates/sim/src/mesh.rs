@@ -142,6 +142,13 @@ impl Mesh {
         self.network.unblock_all();
     }
 
+    /// Loses this share of the packets on their way to a node, 0.0 to 1.0, and none more of those that it sends.
+    ///
+    /// Its streams send again, so most of them arrive late.
+    pub fn set_ingress_loss(&mut self, number: usize, loss: f64) {
+        self.network.set_ingress_loss(number, loss);
+    }
+
     /// Runs for some virtual time.
     pub fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
@@ -385,7 +392,8 @@ impl Mesh {
         // The handshake takes one round trip before the hello can go.
         let handshake = *self.settings.latency.end() * 2;
         let hello = Arrival::Hello { from, from_life, bytes };
-        let travel = self.travel_time(Channel::Stream).map(|time| time + handshake).filter(|time| *time < DIAL_TIMEOUT);
+        let travel =
+            self.travel_time(to, Channel::Stream).map(|time| time + handshake).filter(|time| *time < DIAL_TIMEOUT);
         match travel {
             Some(time) => self.network.push(self.now + time, to, self.nodes[to].life, hello),
             None => drop(self.network.take_waiting(from, to)),
@@ -397,15 +405,16 @@ impl Mesh {
         if self.network.is_blocked(from, to) {
             return false;
         }
-        let travel = self.travel_time(channel);
+        let travel = self.travel_time(to, channel);
         if let Some(time) = travel {
             self.network.push(self.now + time, to, self.nodes[to].life, arrival);
         }
         travel.is_some()
     }
 
-    fn travel_time(&mut self, channel: Channel) -> Option<Duration> {
-        self.network.travel_time(&mut self.rng, &self.settings.latency, self.settings.loss, channel)
+    fn travel_time(&mut self, to: usize, channel: Channel) -> Option<Duration> {
+        let loss = self.network.ingress_loss(to).unwrap_or(self.settings.loss);
+        self.network.travel_time(&mut self.rng, &self.settings.latency, loss, channel)
     }
 
     fn set_wake(&mut self, number: usize) {

@@ -42,6 +42,8 @@ pub(crate) struct Network {
     waiting: BTreeMap<(usize, usize), Waiting>,
     /// Pairs that cannot reach each other.
     blocked: BTreeSet<(usize, usize)>,
+    /// Share of the packets lost on their way to a node, where it is not the usual.
+    ingress_loss: BTreeMap<usize, f64>,
     sent: u64,
 }
 
@@ -99,6 +101,16 @@ impl Network {
 
     pub(crate) fn is_blocked(&self, a: usize, b: usize) -> bool {
         self.blocked.contains(&(a.min(b), a.max(b)))
+    }
+
+    /// Sets the share of packets that are lost on their way to a node; those it sends are not touched.
+    pub(crate) fn set_ingress_loss(&mut self, node: usize, loss: f64) {
+        self.ingress_loss.insert(node, loss);
+    }
+
+    /// Returns the share of packets lost on their way to a node, if that is not the usual.
+    pub(crate) fn ingress_loss(&self, node: usize) -> Option<f64> {
+        self.ingress_loss.get(&node).copied()
     }
 
     /// Packets sent so far.

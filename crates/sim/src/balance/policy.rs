@@ -1,0 +1,47 @@
+//! What a way of choosing is to the simulator.
+
+/// A server that was chosen, and the policy's own number for the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// Which server, by its place in the fleet.
+    pub peer: usize,
+    /// Comes back with the end of the call; what it means is the policy's business.
+    pub ticket: usize,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// With an answer.
+    Ok,
+    /// With an error that is the server's fault.
+    Failed,
+}
+
+/// What a server says of its load when it is probed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ProbeReply {
+    /// Requests in flight at the server.
+    pub rif: u32,
+    /// What requests that met about as many lately took there; 0 if there were none.
+    pub latency_ns: u64,
+}
+
+/// One client's way of choosing a server. Times are nanoseconds since the run began.
+pub trait Policy {
+    /// Chooses a server for a call that goes out now; `None` if it finds none, and the call fails at once.
+    fn choose(&mut self, now_ns: u64) -> Option<Choice>;
+
+    /// Takes in that the call of `choice` ended after `rtt_ns`.
+    fn done(&mut self, now_ns: u64, choice: Choice, rtt_ns: u64, outcome: Outcome);
+
+    /// Names the servers to probe now; asked after every choice.
+    fn probes(&mut self, now_ns: u64, wanted: &mut Vec<usize>) {
+        let (_, _) = (now_ns, wanted);
+    }
+
+    /// Takes in what a probed server said.
+    fn probed(&mut self, now_ns: u64, peer: usize, reply: ProbeReply) {
+        let (_, _, _) = (now_ns, peer, reply);
+    }
+}
