@@ -13,16 +13,25 @@ use crate::{Failure, LIMIT};
 /// What a busy machine may add to a death.
 const SLACK: Duration = Duration::from_secs(2);
 
+/// Returns whether each node has an answer to a probe of each other.
+fn all_probed(cluster: &Cluster) -> bool {
+    cluster.running().all(|node| {
+        let view = node.handle().current();
+        let probed = view.members.iter().filter(|member| member.rtt.is_some()).count();
+        probed + 1 == cluster.running().count()
+    })
+}
+
 #[tokio::test]
 async fn a_killed_node_is_unreachable_then_dead_to_all_others_within_the_suspicion_interval() -> Result<(), Failure> {
     let tuning = Tuning { suspicion_interval: Duration::from_secs(2), ..Tuning::fast() };
     let mut cluster = Cluster::start(3, tuning).await?;
     cluster.wait_until("all see all", LIMIT, Cluster::all_see_all).await?;
+    // Who has no round trip of a member yet waits longer for it.
+    cluster.wait_until("all know their round trips", LIMIT, all_probed).await?;
     cluster.kill(2);
-    let unreachable = |c: &Cluster| c.all_hold(2, MemberState::Unreachable);
-    let first = cluster.wait_until("it is unreachable", tuning.suspicion_interval, unreachable).await?;
-    let dead = |c: &Cluster| c.all_hold(2, MemberState::Dead);
-    let then = cluster.wait_until("it is dead", LIMIT, dead).await?;
+    let first = cluster.wait_until("it is unreachable", LIMIT, |c| c.all_hold(2, MemberState::Unreachable)).await?;
+    let then = cluster.wait_until("it is dead", LIMIT, |c| c.all_hold(2, MemberState::Dead)).await?;
     assert!(first + then <= tuning.suspicion_interval + SLACK, "unreachable after {first:?}, dead {then:?} later");
     for node in cluster.running() {
         for event in ["unreachable", "dead"] {
