@@ -106,6 +106,8 @@ pub struct Verdicts(u32);
 /// Bits of one source in [`Verdicts`], which merge by taking the higher value.
 const BITS: u32 = 4;
 const MASK: u32 = (1 << BITS) - 1;
+/// The bits that only a verdict sets, of every source.
+const SPOKEN: u32 = 0xEEEE_EEEE;
 const STALE: u32 = 1;
 const UP: u32 = 2;
 const DEGRADED: u32 = 3;
@@ -178,7 +180,7 @@ impl Verdicts {
     /// Returns whether somebody has spoken, and nothing of it counts any more.
     #[must_use]
     pub fn is_stale(self) -> bool {
-        self.0 != 0 && Source::ALL.into_iter().all(|source| self.bits(source) <= STALE)
+        self.0 != 0 && self.0 & SPOKEN == 0
     }
 
     const fn bits(self, source: Source) -> u32 {

@@ -1,7 +1,8 @@
 //! Health and leases of peers: evidence by source, merged snapshots, transitions and anomalies.
 //!
 //! A [`Tracker`] takes what gossip, leases, transports, breakers, probes and operators say of peers, and says who may
-//! get work. It knows no runtime, socket or clock: each record brings its [`Moment`], and a [`Timeline`] makes those.
+//! get work; a [`HealthBoard`] merges it with other [`HealthProvider`]s into snapshots and tells what happened. The
+//! crate knows no runtime, socket or clock: each record brings its [`Moment`], and a [`Timeline`] makes those.
 //! Every table in it is bounded, and what finds no room is refused with a [`TrackError`].
 //!
 //! ```
@@ -23,8 +24,10 @@
 //! ```
 #![deny(clippy::disallowed_types, clippy::expect_used, clippy::indexing_slicing)]
 
+mod board;
 mod cell;
 mod emit;
+mod events;
 mod evidence;
 mod gossip;
 mod handle;
@@ -33,10 +36,14 @@ mod metadata;
 mod options;
 mod provider;
 mod roster;
+mod snapshot;
 mod time;
 mod tracker;
+mod watch;
 mod word;
 
+pub use board::HealthBoard;
+pub use events::{Event, EventKind, Events};
 pub use evidence::{Freshness, HealthState, Source, Verdict, Verdicts};
 pub use gossip::{Applied, GossipNews};
 pub use handle::{HealthHandle, Outcome};
@@ -44,5 +51,6 @@ pub use lease::{Lease, LeaseId, PeerFacts, Release};
 pub use metadata::{Metadata, keys};
 pub use options::{Options, TrackError};
 pub use provider::{HealthProvider, HealthRecord};
+pub use snapshot::{PeerHealth, Snapshot, Summary};
 pub use time::{Moment, Tick, Timeline, WallTime};
 pub use tracker::Tracker;

@@ -74,6 +74,22 @@ const CATALOGUE: &[Metric] = &[
     // the control endpoint
     counter("omnirelay_control_requests_total", "Requests answered at the control endpoint.", &["route", "code"]),
     counter("omnirelay_control_refused_total", "Connections refused at the control endpoint, by reason.", &["reason"]),
+    // the health of peers
+    gauge("omnirelay_peer_lease_healthy", "Peers that may get work.", &[]),
+    gauge("omnirelay_peer_lease_unhealthy", "Peers that must not get work.", &[]),
+    gauge("omnirelay_peer_lease_pending_reassignments", "Work taken from peers that nobody has yet.", &[]),
+    counter("omnirelay_peer_lease_assignments_total", "Leases given to peers.", &[]),
+    counter("omnirelay_peer_lease_heartbeats_total", "Heartbeats of peers.", &[]),
+    counter("omnirelay_peer_lease_disconnects_total", "Connections to peers that were lost.", &[]),
+    gauge("omnirelay_peer_health_state", "Peers by what they are held for.", &["state"]),
+    counter(
+        "omnirelay_peer_health_transitions_total",
+        "Changes of what peers are held for, by the source that decided.",
+        &["from", "to", "source"],
+    ),
+    counter("omnirelay_peer_health_anomalies_total", "Anomalies seen in the health of peers, by kind.", &["kind"]),
+    counter("omnirelay_peer_health_collected_total", "Peers that are gone and were forgotten.", &[]),
+    counter("omnirelay_peer_health_left_out_total", "Records of health providers that found no room.", &[]),
     // the process
     gauge("omnirelay_build_info", "Always 1; the labels say what is running.", &["version"]),
 ];

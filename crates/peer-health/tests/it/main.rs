@@ -1,6 +1,9 @@
 //! The kit, used as its hosts do.
 
+mod board;
 mod eligibility;
 mod leases;
 mod membership;
+mod metrics;
+mod model;
 mod setting;
