@@ -45,7 +45,7 @@ pub enum Ended {
     ByItself {
         /// What the service returned.
         result: Result<(), RunError>,
-        /// Tasks of the service that were still there, where there should be none.
+        /// Tasks of the service that were still there 10 s later, where there should be none.
         tasks_left: usize,
     },
 }

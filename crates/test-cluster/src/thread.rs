@@ -2,21 +2,26 @@
 
 use std::net::SocketAddr;
 use std::thread;
+use std::time::Duration;
 
 use gossip::{Handle, Service};
 use mesh_types::NodeId;
 use metrics::with_local_recorder;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
-use tokio::task::yield_now;
+use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::StartError;
 use crate::log::Log;
 use crate::node::{Ended, Recorder, Setup};
 
-/// Turns that what the service has let go of gets to end, before it counts as left behind.
-const TURNS_TO_END: usize = 1_000;
+/// How long what the service has let go of may take to end before it counts as left behind: QUIC keeps a closed
+/// connection for three probe timeouts (RFC 9000 §10.2), which are long on a busy machine.
+const TIME_TO_END: Duration = Duration::from_secs(10);
+
+/// How often it is looked at.
+const TICK: Duration = Duration::from_millis(5);
 
 /// How the outside makes a node stop.
 #[derive(Debug, Clone, Default)]
@@ -98,11 +103,13 @@ fn bind(setup: Setup) -> Result<(Runtime, Service), StartError> {
 
 /// Returns how many tasks there are still, when those that are about to end have.
 async fn tasks_left(runtime: &Runtime) -> usize {
-    for _ in 0..TURNS_TO_END {
-        if runtime.metrics().num_alive_tasks() == 0 {
-            break;
+    let all_ended = async {
+        let mut tick = interval(TICK);
+        while runtime.metrics().num_alive_tasks() > 0 {
+            tick.tick().await;
         }
-        yield_now().await;
-    }
+    };
+    // Whether all have ended or time is up, what is left is counted.
+    drop(timeout(TIME_TO_END, all_ended).await);
     runtime.metrics().num_alive_tasks()
 }

@@ -1,6 +1,7 @@
 //! What every refusal has in common.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use test_cluster::{Authority, Cluster, Holder, Tuning};
 
@@ -16,7 +17,9 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) async fn start() -> Result<Self, Failure> {
-        let mut cluster = Cluster::start(0, Tuning::fast()).await?;
+        // The strangers that are let in answer no probe: they are not to be found dead while they are looked at.
+        let patient = Tuning { suspicion_interval: Duration::from_secs(60), ..Tuning::default() };
+        let mut cluster = Cluster::start(0, patient).await?;
         let other_domain = Authority::of("other.test")?;
         let mut setup = cluster.setup("node-0")?;
         let holder = Holder { also_trusts: vec![other_domain.trust_bundle_pem()], ..Holder::new("node-0") };
