@@ -41,6 +41,19 @@ impl Core {
         }
     }
 
+    /// Forgets whoever departed first, so that a living newcomer finds room in a full table.
+    pub(crate) fn make_room(&mut self) {
+        while self.table.is_full() {
+            let first = self.departures.iter().min_by_key(|(_, (at, _))| *at);
+            let Some((node, (at, boot_epoch))) = first.map(|(node, departure)| (node.clone(), *departure)) else {
+                return;
+            };
+            self.timers.remove(&(at + DEPARTED_VISIBLE, Timer::HideDeparted(node.clone(), boot_epoch)));
+            self.timers.remove(&(at + TOMBSTONE_KEPT, Timer::ForgetDeparted(node.clone(), boot_epoch)));
+            self.forget_departed(&node, boot_epoch);
+        }
+    }
+
     fn is_departed(&self, node: &NodeId, boot_epoch: BootEpoch) -> bool {
         let claim = self.table.get(node).map(|entry| entry.claim);
         claim.is_some_and(|claim| claim.boot_epoch == boot_epoch && claim.standing.is_final())

@@ -88,6 +88,9 @@ impl Core {
             return None;
         }
         let node = update.node.clone();
+        if update.claim.standing == Standing::Alive && self.table.is_full() && self.table.get(&node).is_none() {
+            self.make_room();
+        }
         let merged = match self.table.merge(update, now) {
             Ok(merged) => merged,
             Err(error) => {

@@ -76,6 +76,10 @@ impl Core {
         if metadata == *self.own_record.metadata {
             return Ok(());
         }
+        let own = &self.own_record.metadata.cluster;
+        if metadata.cluster != *own {
+            return Err(Rejected::OwnCluster { given: metadata.cluster, own: own.clone() });
+        }
         let record = Record::encode(Arc::new(metadata)).map_err(|source| Rejected::OwnMetadata { source })?;
         self.own_record = record;
         self.own_version = self.own_version.next();

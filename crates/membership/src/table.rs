@@ -183,8 +183,13 @@ impl Table {
         Ok(merged)
     }
 
+    /// Whether there is no room for another member.
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries.len() >= self.max_members
+    }
+
     fn insert(&mut self, update: Update, now: Instant) -> Result<Merged, UpdateError> {
-        if self.entries.len() >= self.max_members {
+        if self.is_full() {
             return Err(UpdateError::TableFull { members: self.entries.len() });
         }
         self.check_verdict(&update, None)?;

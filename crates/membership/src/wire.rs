@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mesh_proto::gossip as proto;
 use mesh_proto::gossip::envelope::Body as ProtoBody;
 use mesh_proto::{MAX_STREAM_BYTES, Message as _, SYNC_BUCKETS};
-use mesh_types::{BootEpoch, Incarnation, MetadataVersion, NameError, NodeId};
+use mesh_types::{BootEpoch, ClusterId, Incarnation, MetadataVersion, NameError, NodeId};
 
 use crate::claim::{Claim, Standing};
 use crate::record::RecordError;
@@ -63,6 +63,14 @@ pub enum Rejected {
         /// The number, or how many there are.
         bucket: usize,
     },
+    /// The node's own metadata names another cluster: a node changes it by a restart only.
+    #[error("own metadata names cluster `{given}`, the node is of `{own}`")]
+    OwnCluster {
+        /// What the metadata names.
+        given: ClusterId,
+        /// What the node started with.
+        own: ClusterId,
+    },
     /// The node's own metadata is refused.
     #[error("own metadata is not valid")]
     OwnMetadata {
@@ -84,7 +92,7 @@ impl Rejected {
             Self::SenderMismatch { .. } => "sender_mismatch",
             Self::UnknownSender { .. } => "unknown_sender",
             Self::Bucket { .. } => "bad_bucket",
-            Self::OwnMetadata { .. } => "own_metadata",
+            Self::OwnCluster { .. } | Self::OwnMetadata { .. } => "own_metadata",
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use membership::{Channel, Input, Options};
+use membership::{Channel, Input, Options, Rejected};
 use mesh_proto::gossip::State;
 use mesh_proto::{Message as _, gossip as proto};
-use mesh_types::Endpoint;
+use mesh_types::{Endpoint, NodeMetadata};
 
 use crate::kit::{Lab, metadata, record, update, updates_in, verdict};
 
@@ -154,6 +154,16 @@ fn changed_metadata_are_told_to_all_links_and_unchanged_to_none() {
     changed.labels.insert("k".repeat(64), String::new());
     let refused = lab.core.handle(Input::SetMetadata(changed), lab.now);
     assert_eq!(refused.map_err(|error| error.reason()), Err("own_metadata"));
+}
+
+#[test]
+fn a_node_does_not_change_its_cluster_while_it_runs() {
+    let mut lab = Lab::new(1);
+    let elsewhere = NodeMetadata { cluster: "beta".parse().expect("a name"), ..metadata("a") };
+    let refused = lab.core.handle(Input::SetMetadata(elsewhere), lab.now);
+    let (given, own) = ("beta".parse().expect("a name"), metadata("a").cluster);
+    assert_eq!(refused, Err(Rejected::OwnCluster { given, own }));
+    assert_eq!(lab.shown("a").map(|member| member.metadata.cluster.clone()), Some(metadata("a").cluster));
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use membership::{HelloError, Options};
 use mesh_proto::gossip as proto;
 use mesh_proto::gossip::State;
 use mesh_types::MemberState;
 
-use crate::kit::{Lab, update, verdict};
+use crate::kit::{Lab, hello, update, verdict};
 
 const VISIBLE: Duration = Duration::from_secs(300);
 const KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -31,6 +32,22 @@ fn a_departed_member_is_shown_for_five_minutes_and_remembered_for_a_day() {
     assert_eq!(lab.state("p1"), Some(MemberState::Left));
     lab.run(SECOND * 2);
     assert_eq!(lab.state("p1"), None);
+}
+
+#[test]
+fn a_full_table_forgets_who_departed_first_for_a_living_newcomer() {
+    let mut lab = Lab::with(3, Options { max_members: 4, ..Options::default() });
+    lab.hear_updates("p1", vec![verdict("p1", State::Left, &[])]);
+    lab.run(SECOND);
+    lab.hear_updates("p2", vec![verdict("p2", State::Left, &[])]);
+    let timers = lab.core.timers_set();
+    lab.greet("p4");
+    assert_eq!((lab.state("p1"), lab.state("p2")), (None, Some(MemberState::Left)));
+    assert!(lab.core.timers_set() < timers + 2, "the timers of the forgotten one stay behind");
+    // The living are never forgotten.
+    lab.greet("p5");
+    assert_eq!(lab.say_hello("p6", &hello(update("p6"))), Err(HelloError::TableFull));
+    assert_eq!(lab.state("p3"), Some(MemberState::Alive));
 }
 
 #[test]
