@@ -12,6 +12,10 @@ pub(crate) enum ApiError {
     InvalidArgument { message: String },
     #[error("nothing is at `{path}`; see /control/peers, /metrics, /healthz, /readyz")]
     NotFound { path: String },
+    #[error("{what} is not kept on this node")]
+    NotKept { what: &'static str },
+    #[error("the answer could not be written")]
+    Unwritable { source: serde_json::Error },
     #[error("`{method}` is not possible here")]
     MethodNotAllowed { method: String },
 }
@@ -31,7 +35,11 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code) = match &self {
             Self::InvalidArgument { .. } => (StatusCode::BAD_REQUEST, "invalid-argument"),
-            Self::NotFound { .. } => (StatusCode::NOT_FOUND, "not-found"),
+            Self::NotFound { .. } | Self::NotKept { .. } => (StatusCode::NOT_FOUND, "not-found"),
+            Self::Unwritable { source } => {
+                tracing::error!(error = source as &dyn std::error::Error, "an answer could not be written");
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal")
+            }
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed"),
         };
         (status, Json(Body { error: Detail { code, message: self.to_string() } })).into_response()

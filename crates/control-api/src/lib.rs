@@ -7,6 +7,7 @@
 //! | route | answer |
 //! |---|---|
 //! | `GET /control/peers[?status=][&role=]`, also below `/omnirelay` | members, the local one first |
+//! | `GET /omnirelay/control/lease-health[?peer=][&state=][&limit=][&cursor=]` | health and leases of peers, with an `ETag` |
 //! | `GET /metrics` | Prometheus text, version 0.0.4 |
 //! | `GET /healthz` | 200 while the process answers at all |
 //! | `GET /readyz` | 200, or 503 with the issues while it must not get work |
@@ -15,6 +16,7 @@ mod clock;
 mod error;
 mod health;
 mod http;
+mod lease_health;
 mod peers;
 mod routes;
 mod security;

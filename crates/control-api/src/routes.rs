@@ -11,11 +11,13 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use peer_health::HealthBoard;
 use peers_core::MembershipView;
 
 use crate::Readiness;
 use crate::clock::Now;
 use crate::error::ApiError;
+use crate::lease_health;
 use crate::peers::{Filter, RawFilter, document};
 
 /// Where the answers come from. Cloning shares them.
@@ -27,6 +29,8 @@ pub struct Ports {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Says whether the node may get work.
     pub readiness: Readiness,
+    /// Shows the health of peers; without it the route answers 404.
+    pub lease_health: Option<Arc<HealthBoard>>,
 }
 
 impl fmt::Debug for Ports {
@@ -41,6 +45,7 @@ pub fn router(ports: Ports) -> Router {
         .route("/control/peers", get(peers))
         .route("/omnirelay/control/peers", get(peers))
         .route("/metrics", get(metrics_text))
+        .merge(lease_health::routes(ports.lease_health.clone()))
         .route_layer(from_fn_with_state(ports.clone(), count_active));
     Router::new()
         .merge(work)
@@ -97,7 +102,7 @@ async fn finish(request: Request, next: Next) -> Response {
     let code = response.status().as_u16().to_string();
     metrics::counter!("omnirelay_control_requests_total", "route" => route, "code" => code).increment(1);
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

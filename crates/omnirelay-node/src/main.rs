@@ -5,6 +5,7 @@ mod chain;
 mod config;
 mod dev;
 mod dev_child;
+mod health;
 mod node;
 mod run;
 mod signals;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::dev_child;
+use crate::health::PeerHealth;
 use crate::node::{self, IdentityError};
 use crate::signals::{Parent, Signals};
 
@@ -190,12 +191,15 @@ impl Parts {
             upkeep: JoinSet::new(),
         };
         parts.upkeep.spawn(keep_up(metrics.clone()));
+        let health = PeerHealth::new(config.gossip.suspicion_interval);
+        let lease_health = Some(Arc::clone(&health.board));
+        parts.upkeep.spawn(health.follow(Arc::clone(&members)));
         if let Some(service) = service {
             parts.gossip.spawn(service.run(parts.gossip_stop.clone()));
         }
         if let Some(server) = server {
             let readiness = parts.readiness.clone();
-            let ports = Ports { members, metrics: Arc::new(move || metrics.render()), readiness };
+            let ports = Ports { members, metrics: Arc::new(move || metrics.render()), readiness, lease_health };
             parts.control.spawn(server.run(control_api::router(ports), parts.control_stop.clone()));
         }
         Ok(parts)

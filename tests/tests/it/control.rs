@@ -38,6 +38,7 @@ impl Control {
             members: Arc::new(node.handle().clone()),
             metrics: Arc::new(metrics),
             readiness: Readiness::new("worker"),
+            lease_health: None,
         };
         let (address, shutdown) = (server.local_addr(), CancellationToken::new());
         let mut tasks = JoinSet::new();

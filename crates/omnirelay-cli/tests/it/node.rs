@@ -44,7 +44,8 @@ impl Node {
     pub(crate) async fn start_at(addr: SocketAddr, security: Security, state: MemberState) -> Result<Self, Failure> {
         let mesh = Arc::new(Mesh(Published::new(membership(state)?)));
         let members: Arc<dyn MembershipView> = Arc::<Mesh>::clone(&mesh);
-        let ports = Ports { members, metrics: Arc::new(String::new), readiness: Readiness::new("worker") };
+        let readiness = Readiness::new("worker");
+        let ports = Ports { members, metrics: Arc::new(String::new), readiness, lease_health: None };
         let server = Server::bind(addr, security, Limits::default()).await?;
         let bound = server.local_addr();
         let mut tasks = JoinSet::new();
