@@ -14,12 +14,57 @@
 //! ```
 #![deny(clippy::disallowed_types, clippy::expect_used, clippy::indexing_slicing)]
 
+mod balancer;
+mod breaker;
+mod cell;
+mod census;
+mod chooser;
+mod choosers;
+mod durations;
+mod entropy;
+mod estimator;
+mod filter;
+mod group;
+mod handle;
 mod labels;
+mod lease;
 mod peer;
+mod pick_error;
+mod plan;
 mod ports;
 mod published;
+mod shared;
+mod spec;
+mod sync;
+mod table;
+mod telemetry;
+mod tick;
+mod window;
+mod word;
 
+pub use balancer::Balancer;
+pub use breaker::{BreakerOptions, BreakerReason, BreakerState, Jitter, Unreported};
+pub use cell::Http3Learned;
+pub use census::{LastPeer, Rails};
+pub use chooser::{Chooser, Reach, Refusal};
+pub use choosers::{
+    Adaptive, ConsistentHash, FewestPending, PickFirst, Random, RoundRobin, ShardAware, TwoRandom, Weighted, hash_key,
+};
+pub use durations::DurationHistogram;
+pub use entropy::Entropy;
+pub use filter::Filters;
+pub use group::{Group, PickCx};
+pub use handle::PeerHandle;
 pub use labels::LabelError;
+pub use lease::{Outcome, PeerKey, PeerLease};
 pub use peer::{Health, Http3Hint, Lifecycle, Peer, PeerEndpoint, PeerUpdate, Protocol, Protocols, ShardsOwned};
-pub use ports::{MembershipView, PeerSource, PeerUpdates, VersionFuture};
+pub use pick_error::PickError;
+pub use ports::{
+    MembershipView, OutcomeObserver, PeerSource, PeerUpdates, ShardMapVersion, ShardOwners, VersionFuture,
+};
 pub use published::Published;
+pub use shared::{Local, TableOptions};
+pub use spec::{BuildChooserError, ChooserPorts, ChooserSpec, ParseChooserError};
+pub use table::{Applied, PeerTable};
+pub use telemetry::{Labels, Sink};
+pub use tick::Tick;

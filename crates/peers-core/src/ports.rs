@@ -1,12 +1,14 @@
 //! What the planes ask of whoever knows the mesh.
 
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_core::Stream;
-use mesh_types::Membership;
+use mesh_types::{Membership, NodeId};
 
-use crate::PeerUpdate;
+use crate::{Outcome, PeerUpdate, Tick};
 
 /// Resolves to a version of a snapshot.
 pub type VersionFuture<'a> = Pin<Box<dyn Future<Output = u64> + Send + 'a>>;
@@ -34,4 +36,32 @@ pub trait PeerSource: Send + Sync {
     /// Returns a new list: first a [`PeerUpdate::Reset`] with all peers, then every difference. A
     /// reader that falls behind misses steps in between, never the latest state.
     fn subscribe(&self) -> PeerUpdates;
+}
+
+/// Version of a shard map: the one this node has, and the newest it has heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardMapVersion {
+    /// Of the map that [`ShardOwners::visit`] reads.
+    pub held: u64,
+    /// Of the newest map that anybody has told of.
+    pub newest: u64,
+}
+
+/// Knows who owns which shard.
+///
+/// Called on every pick of a call with a shard, from any thread: nothing may block.
+pub trait ShardOwners: Send + Sync {
+    /// Returns the version of the map.
+    fn version(&self) -> ShardMapVersion;
+
+    /// Calls `visit` with the owner of `shard` (`namespace/shard`) and then with its replicas, the best first, until it
+    /// breaks. Calls it with nobody if nobody owns the shard.
+    fn visit(&self, shard: &str, visit: &mut dyn FnMut(&NodeId) -> ControlFlow<()>);
+}
+
+/// Is told how calls to peers end, wherever they are made.
+pub trait OutcomeObserver: Send + Sync {
+    /// Takes in that a call to `peer` ended at `now` with `outcome` and took `took`. Does nothing about a peer that is not
+    /// known. Must not block.
+    fn observe(&self, peer: &NodeId, now: Tick, took: Duration, outcome: Outcome);
 }

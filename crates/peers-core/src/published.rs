@@ -1,11 +1,16 @@
-//! The one pointer through which snapshots reach their readers, and the one file with `unsafe`.
-#![expect(unsafe_code, reason = "epoch-protected pointer; every block states why it is sound")]
+//! The pointers that readers follow without a lock: [`Published`] to snapshots, [`Hold`] to what is in use. The one
+//! file with `unsafe`.
+#![expect(unsafe_code, reason = "two pointers without a lock; every block states why it is sound")]
 
 use std::fmt;
+use std::ops::Deref;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crossbeam_epoch::{self as epoch, Atomic, Guard, Owned, Shared};
+
+use crate::word::{LeaseWord, Usage, Users};
 
 /// A slot that holds the newest `Arc<T>`: readers never block and never wait for a writer.
 ///
@@ -67,7 +72,119 @@ impl<T: Send + Sync + fmt::Debug + 'static> fmt::Debug for Published<T> {
     }
 }
 
-#[cfg(test)]
+/// A value and the word that counts who uses it, on a cache line of their own.
+#[derive(Debug)]
+#[repr(C, align(64))]
+struct Slot<T> {
+    word: LeaseWord,
+    value: T,
+}
+
+/// The one owner of a value that is lent by [`Kept::lease`]: dropped, it stops the lending, and the last lease ends
+/// the value.
+///
+/// All leases together own one strong count of the `Arc`, made here and given back by whoever the word tells that
+/// nobody is left. So a lease costs one read-modify-write of the word and none of the reference count.
+#[derive(Debug)]
+pub(crate) struct Keeper<T: Send + Sync>(Kept<T>);
+
+/// A shared reference to a value with a [`Keeper`]; it can be read for as long as it is held, retired or not.
+#[derive(Debug)]
+pub(crate) struct Kept<T>(Arc<Slot<T>>);
+
+/// The use of a value, counted in its word from [`Kept::lease`] to its drop.
+pub(crate) struct Hold<T: Send + Sync>(NonNull<Slot<T>>);
+
+impl<T: Send + Sync> Keeper<T> {
+    pub(crate) fn new(value: T) -> Self {
+        let slot = Arc::new(Slot { word: LeaseWord::new(), value });
+        // The leases' strong count; whoever hears `NoneLeft` gives it back.
+        let _leases_own = Arc::into_raw(Arc::clone(&slot));
+        Self(Kept(slot))
+    }
+
+    pub(crate) const fn kept(&self) -> &Kept<T> {
+        &self.0
+    }
+}
+
+impl<T: Send + Sync> Drop for Keeper<T> {
+    fn drop(&mut self) {
+        let slot = &self.0.0;
+        if slot.word.retire() == Users::NoneLeft {
+            // SAFETY: the pointer is that of a living `Arc`; `retire` says that no lease is left, and the word gives
+            // none from now on and says so once, so the leases' strong count is still there and given back once.
+            unsafe { Arc::decrement_strong_count(Arc::as_ptr(slot)) };
+        }
+    }
+}
+
+impl<T: Send + Sync> Kept<T> {
+    /// Lends the value; `None` once its keeper is gone, or when too many have it.
+    #[inline]
+    pub(crate) fn lease(&self) -> Option<Hold<T>> {
+        let slot = NonNull::new(Arc::as_ptr(&self.0).cast_mut())?;
+        // Lazily: a hold that exists gives back what it has not got.
+        self.0.word.try_acquire().then(|| Hold(slot))
+    }
+
+    #[inline]
+    pub(crate) fn usage(&self) -> Usage {
+        self.0.word.usage()
+    }
+}
+
+impl<T> Clone for Kept<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Deref for Kept<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0.value
+    }
+}
+
+impl<T: Send + Sync> Deref for Hold<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: `try_acquire` succeeded, so the word was not retired then and counts this lease until its drop; the
+        // leases' strong count is given back only when the word is retired and counts none. So the slot lives.
+        unsafe { &self.0.as_ref().value }
+    }
+}
+
+impl<T: Send + Sync> Drop for Hold<T> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: as in `deref`; after `release` the slot is touched only if it says that nobody else can end it.
+        if unsafe { self.0.as_ref() }.word.release() == Users::NoneLeft {
+            // SAFETY: the pointer came from `Arc::as_ptr`; the word says `NoneLeft` once, so the leases' strong count
+            // is still there and given back once.
+            unsafe { Arc::decrement_strong_count(self.0.as_ptr().cast_const()) };
+        }
+    }
+}
+
+// SAFETY: a hold is a shared reference with a count, as an `Arc` is; what it can do from another thread (read the
+// value, and end it) needs what `Arc` needs: `T: Send + Sync`. The word is atomic.
+unsafe impl<T: Send + Sync> Send for Hold<T> {}
+// SAFETY: see `Send`.
+unsafe impl<T: Send + Sync> Sync for Hold<T> {}
+
+impl<T: Send + Sync + fmt::Debug> fmt::Debug for Hold<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hold").field(&**self).finish()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::thread;
@@ -135,5 +252,30 @@ mod tests {
         // The epoch collects in batches: far fewer than were published may wait.
         let waiting = alive.load(Ordering::Relaxed);
         assert!(waiting < 5_000, "{waiting} values are still held");
+    }
+
+    #[test]
+    fn a_lent_value_ends_with_its_last_lease_after_its_keeper() {
+        let alive = Arc::new(AtomicUsize::new(0));
+        let keeper = Keeper::new(Counted::new(&alive, 7));
+        let kept = keeper.kept().clone();
+        let holds: Vec<_> = (0..3).filter_map(|_| kept.lease()).collect();
+        assert_eq!((holds.len(), kept.usage().pending), (3, 3));
+        drop(keeper);
+        assert!(kept.lease().is_none(), "lent after its keeper went");
+        drop(kept);
+        for hold in holds {
+            assert_eq!((hold.1, alive.load(Ordering::Relaxed)), (7, 1));
+        }
+        assert_eq!(alive.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_value_that_nobody_uses_ends_with_its_keeper() {
+        let alive = Arc::new(AtomicUsize::new(0));
+        let keeper = Keeper::new(Counted::new(&alive, 7));
+        drop(keeper.kept().lease());
+        drop(keeper);
+        assert_eq!(alive.load(Ordering::Relaxed), 0);
     }
 }

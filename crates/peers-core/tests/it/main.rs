@@ -1,4 +1,12 @@
 //! The crate through its public words.
 
+mod breaker;
+mod choosers;
 mod descriptor;
+mod errors;
+mod filters;
+mod leases;
 mod support;
+mod table;
+mod table_model;
+mod telemetry;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mesh_types::{BootEpoch, Incarnation, Member, MemberState, MetadataVersion, NodeId, NodeMetadata};
-use peers_core::Peer;
+use peers_core::{Balancer, Chooser, Entropy, Peer, PeerTable, PeerUpdate, PickCx, TableOptions, Tick};
 
 /// Returns a node's name; `text` is valid by construction of the tests.
 pub(crate) fn id(text: &str) -> NodeId {
@@ -41,4 +41,38 @@ pub(crate) fn member(name: &str, state: MemberState, labels: &[(&str, &str)]) ->
 /// Returns a healthy peer with these labels.
 pub(crate) fn labelled(name: &str, labels: &[(&str, &str)]) -> Peer {
     Peer::from_member(&member(name, MemberState::Alive, labels)).expect("alive members are callable")
+}
+
+/// Returns the healthy peer `node-<n>`, padded so that ids and numbers sort alike.
+pub(crate) fn numbered(n: usize) -> Peer {
+    labelled(&format!("node-{n:03}"), &[])
+}
+
+/// Returns a table of `count` peers.
+pub(crate) fn table_of(count: usize, options: TableOptions) -> PeerTable {
+    let table = PeerTable::new(options);
+    table.apply(Tick::ZERO, PeerUpdate::Reset((0..count).map(numbered).collect()));
+    table
+}
+
+/// Returns the tick `ms` milliseconds after the start.
+pub(crate) fn at(ms: u64) -> Tick {
+    Tick::ZERO.after(Duration::from_millis(ms))
+}
+
+/// Returns the number in a name that [`numbered`] made.
+pub(crate) fn number(id: &NodeId) -> usize {
+    id.as_str().trim_start_matches("node-").parse().expect("a numbered node")
+}
+
+/// Picks `count` times with one seed, each lease dropped at once, and returns who was picked.
+pub(crate) fn picks<C: Chooser>(balancer: &Balancer<C>, cx: &PickCx<'_>, count: usize) -> Vec<usize> {
+    let mut entropy = Entropy::seeded(7);
+    let mut pick = || balancer.acquire_with(cx, &mut entropy).map(|lease| number(lease.id()));
+    (0..count).map(|_| pick().expect("a usable peer")).collect()
+}
+
+/// Counts how often each of `count` peers is in `picked`.
+pub(crate) fn tally(picked: &[usize], count: usize) -> Vec<usize> {
+    (0..count).map(|n| picked.iter().filter(|picked| **picked == n).count()).collect()
 }

@@ -1,0 +1,44 @@
+//! The default.
+
+use crate::{Chooser, Entropy, Group, PickCx, Refusal};
+
+/// The peer that will probably answer first, among three random ones: latency estimate × (pending + 1) / weight.
+///
+/// The estimate relaxes to the mean of the fleet while a peer is not called, so that a peer that was slow is tried
+/// again within seconds and one that is never called looks neither fast nor slow. Failures count as slow.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Adaptive;
+
+impl Chooser for Adaptive {
+    fn name(&self) -> &'static str {
+        "adaptive"
+    }
+
+    #[inline]
+    fn choose(&self, group: &Group, cx: &PickCx<'_>, entropy: &mut Entropy) -> Result<usize, Refusal> {
+        let Some((first, second)) = entropy.two_below(group.len()) else {
+            return group.pending(0, cx, entropy).map(|_| 0).ok_or(Refusal::Unlucky);
+        };
+        let third = other_than(first, second, group.len(), entropy);
+        let mut best = None;
+        for index in [Some(first), Some(second), third].into_iter().flatten() {
+            let Some(pending) = group.pending(index, cx, entropy) else { continue };
+            let cost = group.cost(index, pending, cx.now);
+            if best.is_none_or(|(least, _)| cost < least) {
+                best = Some((cost, index));
+            }
+        }
+        best.filter(|(cost, _)| cost.is_finite()).map(|(_, index)| index).ok_or(Refusal::Unlucky)
+    }
+}
+
+#[inline]
+fn other_than(first: usize, second: usize, bound: usize, entropy: &mut Entropy) -> Option<usize> {
+    if bound < 3 {
+        return None;
+    }
+    let (low, high) = (first.min(second), first.max(second));
+    let drawn = entropy.below(bound - 2);
+    let above_low = if drawn >= low { drawn + 1 } else { drawn };
+    Some(if above_low >= high { above_low + 1 } else { above_low })
+}

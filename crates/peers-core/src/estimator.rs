@@ -1,0 +1,137 @@
+//! How long a peer takes, as far as this node can tell.
+
+use crate::Tick;
+use crate::sync::{AtomicU64, Ordering};
+
+/// Time constant: without samples an estimate moves this fast towards the fleet's mean.
+const TAU_MS: f32 = 3_000.0;
+/// Weight of a sample that follows another at once.
+const SAMPLE_WEIGHT: f32 = 0.15;
+/// The same for a sample that shows a sudden slowness, and the ratio that makes it one.
+const SURPRISE_WEIGHT: f32 = 0.4;
+const SURPRISE_RATIO: f32 = 3.0;
+/// No single sample counts for more, however long the silence before it.
+const WEIGHT_MAX: f32 = 0.5;
+/// A failure counts as at least this, lest a peer that fails fast looks like one that works fast.
+const PENALTY_NS: f32 = 1e9;
+
+/// A latency estimate that relaxes to the fleet's mean, not to zero: silence is no merit. `[estimate:f32 | ms:32]`,
+/// both read and written at once; of two writers at the same moment one is lost, which an average survives.
+#[derive(Debug)]
+pub(crate) struct Estimator(AtomicU64);
+
+impl Estimator {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// Returns the estimate at `now` in nanoseconds: `mean` of a peer never called.
+    #[inline]
+    pub(crate) fn read(&self, now: Tick, mean: f32) -> f32 {
+        let (estimate, decay) = self.decayed(now);
+        if estimate > 0.0 { (estimate - mean).mul_add(decay, mean) } else { mean }
+    }
+
+    /// Takes in that a call took `took_ns`, and returns the new estimate.
+    #[inline]
+    pub(crate) fn sample(&self, now: Tick, took_ns: f32, mean: f32) -> f32 {
+        let (known, decay) = self.decayed(now);
+        let estimate = if known > 0.0 {
+            let relaxed = (known - mean).mul_add(decay, mean);
+            let base = if took_ns > SURPRISE_RATIO * relaxed { SURPRISE_WEIGHT } else { SAMPLE_WEIGHT };
+            // A sample after silence weighs more.
+            let weight = (1.0 - (1.0 - base) * decay).min(WEIGHT_MAX);
+            (took_ns - relaxed).mul_add(weight, relaxed)
+        } else {
+            took_ns
+        };
+        let stored = (u64::from(estimate.max(1.0).to_bits()) << 32) | u64::from(low(now.millis()));
+        self.0.store(stored, Ordering::Relaxed);
+        estimate
+    }
+
+    /// Takes in a failure after `took_ns`.
+    pub(crate) fn penalise(&self, now: Tick, took_ns: f32, mean: f32) {
+        let estimate = self.read(now, mean);
+        self.sample(now, took_ns.max(PENALTY_NS).max(2.0 * estimate), mean);
+    }
+
+    /// Returns the stored estimate, 0 for none, and how much of its distance from the mean is left at `now`.
+    #[inline]
+    fn decayed(&self, now: Tick) -> (f32, f32) {
+        let word = self.0.load(Ordering::Relaxed);
+        let silent_ms = low(now.millis()).wrapping_sub(low(word)).cast_signed().max(0) as f32;
+        // e^-x as a quotient of its series: within 0.01 where it matters, monotone, and the same on every machine.
+        let x = silent_ms * (1.0 / TAU_MS);
+        let decay = 1.0 / x.mul_add(x.mul_add(x.mul_add(1.0 / 6.0, 0.5), 1.0), 1.0);
+        (f32::from_bits(low(word >> 32)), decay)
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low half, on purpose")]
+pub(crate) const fn low(word: u64) -> u32 {
+    word as u32
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const MEAN: f32 = 10e6;
+
+    fn at(secs: u64) -> Tick {
+        Tick::ZERO.after(Duration::from_secs(secs))
+    }
+
+    #[test]
+    fn a_peer_never_called_is_taken_for_an_average_one() {
+        assert_eq!(Estimator::new().read(at(9), MEAN), MEAN);
+    }
+
+    #[test]
+    fn silence_moves_an_estimate_to_the_mean_from_both_sides() {
+        for first in [1e6, 100e6] {
+            let estimator = Estimator::new();
+            assert_eq!(estimator.sample(at(1), first, MEAN), first);
+            assert_eq!(estimator.read(at(1), MEAN), first);
+            let left = (estimator.read(at(4), MEAN) - MEAN) / (first - MEAN);
+            assert!((left - 0.375).abs() < 1e-3, "{left} of the distance is left after one time constant");
+            assert!(((estimator.read(at(61), MEAN) - MEAN) / MEAN).abs() < 0.01);
+        }
+    }
+
+    #[test]
+    fn a_sample_weighs_more_after_silence_and_when_it_surprises_but_never_more_than_half() {
+        let weight = |then: u64, took: f32| {
+            let estimator = Estimator::new();
+            estimator.sample(at(1), MEAN, MEAN);
+            (estimator.sample(at(then), took, MEAN) - MEAN) / (took - MEAN)
+        };
+        assert!((weight(1, 2.0 * MEAN) - 0.15).abs() < 1e-3);
+        assert!((weight(1, 4.0 * MEAN) - 0.40).abs() < 1e-3);
+        assert!((weight(2, 2.0 * MEAN) - 0.39).abs() < 1e-2);
+        assert!((weight(60, 2.0 * MEAN) - 0.50).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_fast_failure_makes_a_peer_slow() {
+        let estimator = Estimator::new();
+        estimator.sample(at(1), MEAN, MEAN);
+        estimator.penalise(at(1), 0.5e6, MEAN);
+        let after = estimator.read(at(1), MEAN);
+        assert!((after - 406e6).abs() < 1e6, "{after}");
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_between_threads_does_no_harm() {
+        let estimator = Estimator::new();
+        estimator.sample(at(5), MEAN, MEAN);
+        assert_eq!(estimator.read(at(4), MEAN), MEAN);
+    }
+}

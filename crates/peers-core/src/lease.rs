@@ -1,0 +1,117 @@
+//! One use of a peer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_types::NodeId;
+
+use crate::breaker::Pass;
+use crate::cell::{Http3Learned, PeerCell};
+use crate::published::Hold;
+use crate::{Peer, Tick};
+
+/// Number of a peer within its table's life, for comparing and excluding without its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerKey(pub(crate) u64);
+
+/// How a call ended, as far as the peer is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Well.
+    Success,
+    /// The peer or the way to it failed: no connection, no answer, deadline exceeded.
+    Failure,
+    /// The peer answered that it has too much to do: it gets less, and is not given up.
+    Overloaded {
+        /// How long it asks to be left alone; at most 300 s are honoured.
+        retry_after: Option<Duration>,
+    },
+    /// The peer answered with an error that is not its fault.
+    AppError,
+    /// The caller went away. Nothing is learned.
+    Cancelled,
+}
+
+/// One use of a peer, from [`Balancer::acquire`](crate::Balancer::acquire) to its report or its drop.
+///
+/// The peer stays chosen while its table changes, even when it is removed. Dropped without a report, the lease means
+/// what [`BreakerOptions::unreported`](crate::BreakerOptions::unreported) says: by default that the call was cancelled.
+#[must_use = "a lease dropped at once is a call cancelled at once"]
+pub struct PeerLease {
+    hold: Hold<PeerCell>,
+    since: Tick,
+    pass: Pass,
+    is_reported: bool,
+}
+
+impl PeerLease {
+    pub(crate) const fn new(hold: Hold<PeerCell>, since: Tick, pass: Pass) -> Self {
+        Self { hold, since, pass, is_reported: false }
+    }
+
+    /// Returns who is leased.
+    #[must_use]
+    pub fn id(&self) -> &NodeId {
+        &self.hold.id
+    }
+
+    /// Returns the peer's number.
+    #[must_use]
+    pub fn key(&self) -> PeerKey {
+        self.hold.key
+    }
+
+    /// Returns the newest descriptor of the peer.
+    #[must_use]
+    pub fn peer(&self) -> Arc<Peer> {
+        self.hold.descriptor.load()
+    }
+
+    /// Returns when the lease began.
+    #[must_use]
+    pub const fn since(&self) -> Tick {
+        self.since
+    }
+
+    /// Returns whether to call the peer over HTTP/3 at `now`.
+    #[must_use]
+    pub fn http3(&self, now: Tick) -> bool {
+        self.hold.http3(self.hold.descriptor.read(|peer| peer.http3), now)
+    }
+
+    /// Tells what the call has shown about the peer's HTTP/3.
+    pub fn learn_http3(&self, learned: Http3Learned) {
+        self.hold.learn_http3(learned);
+    }
+
+    /// Ends the lease and tells how its call ended at `now`.
+    #[inline]
+    pub fn report(mut self, now: Tick, outcome: Outcome) {
+        self.is_reported = true;
+        let took_ns = now.as_nanos().saturating_sub(self.since.as_nanos());
+        self.hold.report(now, took_ns, self.pass, outcome);
+    }
+
+    /// Ends the lease with the latency that matters, when it is not the lease's length: a stream's first answer, say.
+    pub fn report_with_latency(mut self, now: Tick, latency: Duration, outcome: Outcome) {
+        self.is_reported = true;
+        let took_ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        self.hold.report(now, took_ns, self.pass, outcome);
+    }
+}
+
+impl Drop for PeerLease {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.is_reported {
+            self.hold.unreported(self.since, self.pass);
+        }
+    }
+}
+
+impl fmt::Debug for PeerLease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerLease").field("id", self.id()).field("since", &self.since).finish_non_exhaustive()
+    }
+}
