@@ -15,6 +15,7 @@ mod layering;
 mod metrics_lint;
 mod node;
 mod process;
+mod sim;
 mod tidy;
 
 use std::path::PathBuf;
@@ -59,6 +60,9 @@ enum Verb {
     Drill(drill::Options),
     /// Feed mutated messages to the wire decoder, in this process, on the stable compiler.
     Fuzz(fuzz::Options),
+    /// Run a simulation and hold it to its limits.
+    #[command(subcommand)]
+    Sim(sim::Options),
     /// Judge a real node's metrics with promtool.
     MetricsLint(node::WhichNode),
 }
@@ -77,6 +81,7 @@ fn main() -> ExitCode {
         Verb::BenchDiscovery(options) => bench_discovery::run(&options),
         Verb::Drill(options) => drill::run(&options),
         Verb::Fuzz(options) => fuzz::run(&options),
+        Verb::Sim(options) => sim::run(&options),
         Verb::MetricsLint(which) => metrics_lint::run(&which),
     };
     outcome.unwrap_or_else(|error| {

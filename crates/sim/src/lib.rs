@@ -12,6 +12,7 @@
 //! assert!(took.is_some_and(|took| took < Duration::from_secs(1)));
 //! ```
 
+pub mod balance;
 mod log;
 mod mesh;
 mod network;

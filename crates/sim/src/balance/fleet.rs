@@ -44,7 +44,7 @@ impl Fleet {
         self.servers[place].remember(now_ns, rif, took_ns);
     }
 
-    pub(crate) fn probe(&self, place: usize, now_ns: u64) -> ProbeReply {
+    pub(crate) fn probe(&mut self, place: usize, now_ns: u64) -> ProbeReply {
         self.servers[place].probe(now_ns)
     }
 }

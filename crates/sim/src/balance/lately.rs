@@ -22,6 +22,8 @@ struct Sample {
 struct Ring {
     samples: [Sample; SAMPLES],
     pushed: usize,
+    /// The last median, and until when it holds unless there is a new sample.
+    known: Option<(u64, u64)>,
 }
 
 impl Default for Lately {
@@ -35,32 +37,40 @@ impl Lately {
         let ring = &mut self.0[load(rif)];
         ring.samples[ring.pushed % SAMPLES] = Sample { at_ns: now_ns, took_ns };
         ring.pushed += 1;
+        ring.known = None;
     }
 
     /// Returns the median of what requests took that met about `rif` others within the last second: the nearest load
     /// that has samples; of two equally near, the higher.
-    pub(crate) fn median_near(&self, now_ns: u64, rif: u32) -> Option<u64> {
+    pub(crate) fn median_near(&mut self, now_ns: u64, rif: u32) -> Option<u64> {
         let here = load(rif);
         (0..LOADS).find_map(|away| {
-            let above = self.0.get(here + away).and_then(|ring| ring.median(now_ns));
+            let above = self.0.get_mut(here + away).and_then(|ring| ring.median(now_ns));
             above.or_else(|| here.checked_sub(away).and_then(|place| self.0[place].median(now_ns)))
         })
     }
 }
 
 impl Ring {
-    fn median(&self, now_ns: u64) -> Option<u64> {
+    fn median(&mut self, now_ns: u64) -> Option<u64> {
+        if let Some((median, _)) = self.known.filter(|(_, until_ns)| now_ns <= *until_ns) {
+            return Some(median);
+        }
         let mut fresh = [0; SAMPLES];
         let mut count = 0;
+        let mut until_ns = u64::MAX;
         for sample in &self.samples[..self.pushed.min(SAMPLES)] {
             if sample.at_ns + FRESH_NS >= now_ns {
                 fresh[count] = sample.took_ns;
                 count += 1;
+                until_ns = until_ns.min(sample.at_ns + FRESH_NS);
             }
         }
         let fresh = &mut fresh[..count];
         let middle = fresh.len() / 2;
-        (count > 0).then(|| *fresh.select_nth_unstable(middle).1)
+        let median = (count > 0).then(|| *fresh.select_nth_unstable(middle).1)?;
+        self.known = Some((median, until_ns));
+        Some(median)
     }
 }
 

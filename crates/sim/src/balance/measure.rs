@@ -48,6 +48,7 @@ impl Latencies {
 }
 
 /// Returns the slot of a value: its highest bit and the nine bits after it.
+#[expect(clippy::cast_possible_truncation, reason = "shifted, the value has ten bits")]
 fn slot(value: u64) -> usize {
     let value = value.max(1 << STEP_BITS);
     let shift = 63 - value.leading_zeros() - STEP_BITS;
@@ -56,7 +57,7 @@ fn slot(value: u64) -> usize {
 
 fn middle_ns(slot: usize) -> f64 {
     let (shift, step) = (slot >> STEP_BITS, slot & ((1 << STEP_BITS) - 1));
-    ((1 << STEP_BITS) as f64 + step as f64 + 0.5) * (1u64 << shift) as f64
+    (f64::from(1 << STEP_BITS) + step as f64 + 0.5) * (1u64 << shift) as f64
 }
 
 /// Mean and spread of numbers.

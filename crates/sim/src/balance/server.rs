@@ -37,6 +37,11 @@ impl Server {
         self.speed = speed;
     }
 
+    pub(crate) fn set_cores(&mut self, now_ns: u64, cores: f64) {
+        self.advance(now_ns);
+        self.cores = cores;
+    }
+
     /// Takes a request in.
     pub(crate) fn start(&mut self, now_ns: u64, request: u32, work_ns: f64) {
         self.advance(now_ns);
@@ -68,7 +73,7 @@ impl Server {
         self.lately.push(now_ns, rif, took_ns);
     }
 
-    pub(crate) fn probe(&self, now_ns: u64) -> ProbeReply {
+    pub(crate) fn probe(&mut self, now_ns: u64) -> ProbeReply {
         let rif = self.in_flight();
         ProbeReply { rif, latency_ns: self.lately.median_near(now_ns, rif).unwrap_or(0) }
     }

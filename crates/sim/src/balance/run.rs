@@ -1,0 +1,260 @@
+//! One run: clients call, packets travel, servers work.
+
+use std::collections::VecDeque;
+
+use super::chance::Chance;
+use super::fleet::Fleet;
+use super::measure::Measured;
+use super::policy::{Choice, Outcome, Policy, ProbeReply};
+use super::scenario::{CORES, Change, Effect, ONE_WAY_NS, Scenario, WARM_UP_S, WORK_MEAN_NS, WORK_SIGMA};
+use super::server::{NEVER, Server, whole_ns};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Runs `scenario` with one policy for each client, made by `policy` from the client's number. The same seed gives
+/// every policy the same calls, work and troubles.
+pub fn simulate(scenario: &Scenario, seed: u64, policy: impl FnMut(usize) -> Box<dyn Policy>) -> Measured {
+    let mut run = Run::new(scenario, seed, (0..scenario.clients).map(policy).collect());
+    while run.step() {}
+    run.into_measured()
+}
+
+/// A call under way.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    client: usize,
+    choice: Choice,
+    sent_ns: u64,
+    /// When it reached its server, and what it found there.
+    arrived_ns: u64,
+    rif: u32,
+    outcome: Outcome,
+}
+
+/// A packet at its destination.
+#[derive(Debug, Clone, Copy)]
+enum Packet {
+    Call(u32),
+    Answer(u32),
+    Probe { client: usize, peer: usize },
+    Reply { client: usize, peer: usize, reply: ProbeReply },
+}
+
+/// The four things that can come next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Next {
+    Change,
+    End,
+    Packet,
+    Call,
+}
+
+struct Run<'a> {
+    policies: Vec<Box<dyn Policy + 'a>>,
+    fleet: Fleet,
+    failing: Vec<bool>,
+    changes: VecDeque<Change>,
+    /// All packets take equally long, so they arrive in the order they were sent.
+    wire: VecDeque<(u64, Packet)>,
+    calls: Vec<Call>,
+    free: Vec<u32>,
+    next_call_ns: u64,
+    end_ns: u64,
+    gap_ns: f64,
+    arrivals: Chance,
+    work: Chance,
+    wanted: Vec<usize>,
+    tally: Tally,
+}
+
+/// What is counted second by second, besides what is measured in all.
+#[derive(Default)]
+struct Tally {
+    measured: Measured,
+    calls: Vec<u32>,
+    watched: Vec<u32>,
+    took_ns: Vec<f64>,
+}
+
+impl<'a> Run<'a> {
+    fn new(scenario: &Scenario, seed: u64, policies: Vec<Box<dyn Policy + 'a>>) -> Self {
+        let seconds = usize::try_from(scenario.seconds).unwrap_or(usize::MAX);
+        let measured = Measured { picks: vec![0; scenario.servers], ..Measured::default() };
+        let tally = Tally { measured, calls: vec![0; seconds], watched: vec![0; seconds], took_ns: vec![0.0; seconds] };
+        let mut arrivals = Chance::new(seed, 0);
+        Self {
+            policies,
+            fleet: Fleet::new((0..scenario.servers).map(|_| Server::new(CORES, 1.0)).collect()),
+            failing: vec![false; scenario.servers],
+            changes: scenario.changes(seed).into(),
+            wire: VecDeque::new(),
+            calls: Vec::new(),
+            free: Vec::new(),
+            next_call_ns: whole_ns(arrivals.exponential(scenario.gap_ns())),
+            end_ns: scenario.seconds * SECOND_NS,
+            gap_ns: scenario.gap_ns(),
+            arrivals,
+            work: Chance::new(seed, 1),
+            wanted: Vec::new(),
+            tally,
+        }
+    }
+
+    /// Does what comes next; returns whether there was anything.
+    fn step(&mut self) -> bool {
+        let next = [
+            (self.changes.front().map_or(NEVER, |change| change.at_ns), Next::Change),
+            (self.fleet.next_end().0, Next::End),
+            (self.wire.front().map_or(NEVER, |(at_ns, _)| *at_ns), Next::Packet),
+            (self.next_call_ns, Next::Call),
+        ];
+        let Some((now_ns, next)) = next.into_iter().min().filter(|(at_ns, _)| *at_ns != NEVER) else { return false };
+        match next {
+            Next::Change => self.change(),
+            Next::End => self.end(now_ns),
+            Next::Packet => self.deliver(now_ns),
+            Next::Call => self.call(now_ns),
+        }
+        true
+    }
+
+    fn change(&mut self) {
+        let Some(change) = self.changes.pop_front() else { return };
+        match change.effect {
+            Effect::Speed(speed) => {
+                self.fleet.update(change.server, |server| server.set_speed(change.at_ns, speed));
+            }
+            Effect::Cores(cores) => {
+                self.fleet.update(change.server, |server| server.set_cores(change.at_ns, cores));
+            }
+            Effect::Fails(fails) => self.failing[change.server] = fails,
+        }
+    }
+
+    /// Lets a client call.
+    fn call(&mut self, now_ns: u64) {
+        let client = self.arrivals.below(self.policies.len());
+        let next_ns = now_ns + whole_ns(self.arrivals.exponential(self.gap_ns)).max(1);
+        self.next_call_ns = if next_ns < self.end_ns { next_ns } else { NEVER };
+        let Some(choice) = self.policies[client].choose(now_ns) else {
+            self.tally.refused(now_ns);
+            return;
+        };
+        self.tally.called(now_ns, choice.peer);
+        let call = Call { client, choice, sent_ns: now_ns, arrived_ns: 0, rif: 0, outcome: Outcome::Ok };
+        let number = self.keep(call);
+        self.send(now_ns, Packet::Call(number));
+        self.send_probes(now_ns, client);
+    }
+
+    fn send_probes(&mut self, now_ns: u64, client: usize) {
+        let mut wanted = std::mem::take(&mut self.wanted);
+        self.policies[client].probes(now_ns, &mut wanted);
+        self.tally.measured.probes += wanted.len() as u64;
+        for peer in wanted.drain(..) {
+            self.send(now_ns, Packet::Probe { client, peer });
+        }
+        self.wanted = wanted;
+    }
+
+    fn send(&mut self, now_ns: u64, packet: Packet) {
+        self.wire.push_back((now_ns + ONE_WAY_NS, packet));
+    }
+
+    fn keep(&mut self, call: Call) -> u32 {
+        if let Some(number) = self.free.pop() {
+            self.calls[number as usize] = call;
+            return number;
+        }
+        self.calls.push(call);
+        u32::try_from(self.calls.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    fn deliver(&mut self, now_ns: u64) {
+        let Some((_, packet)) = self.wire.pop_front() else { return };
+        match packet {
+            Packet::Call(number) => self.serve(now_ns, number),
+            Packet::Answer(number) => self.answer(now_ns, number),
+            Packet::Probe { client, peer } => {
+                let reply = self.fleet.probe(peer, now_ns);
+                self.send(now_ns, Packet::Reply { client, peer, reply });
+            }
+            Packet::Reply { client, peer, reply } => self.policies[client].probed(now_ns, peer, reply),
+        }
+    }
+
+    /// Lets a server take a call in. Every call draws its work, so that a failing server moves no other draw.
+    fn serve(&mut self, now_ns: u64, number: u32) {
+        let work_ns = self.work.log_normal(WORK_MEAN_NS, WORK_SIGMA);
+        let call = &mut self.calls[number as usize];
+        let peer = call.choice.peer;
+        call.arrived_ns = now_ns;
+        call.rif = self.fleet.in_flight(peer);
+        if self.failing[peer] {
+            call.outcome = Outcome::Failed;
+            self.fleet.remember(peer, now_ns, call.rif, 0);
+            self.send(now_ns, Packet::Answer(number));
+        } else {
+            self.fleet.update(peer, |server| server.start(now_ns, number, work_ns));
+        }
+    }
+
+    fn end(&mut self, now_ns: u64) {
+        let place = self.fleet.next_end().1;
+        let Some(number) = self.fleet.update(place, |server| server.end(now_ns)) else { return };
+        let call = self.calls[number as usize];
+        self.fleet.remember(place, now_ns, call.rif, now_ns - call.arrived_ns);
+        self.send(now_ns, Packet::Answer(number));
+    }
+
+    fn answer(&mut self, now_ns: u64, number: u32) {
+        let call = self.calls[number as usize];
+        let took_ns = now_ns - call.sent_ns;
+        self.policies[call.client].done(now_ns, call.choice, took_ns, call.outcome);
+        self.tally.ended(call.sent_ns, took_ns, call.outcome);
+        self.free.push(number);
+    }
+
+    fn into_measured(self) -> Measured {
+        let Tally { mut measured, calls, watched, took_ns } = self.tally;
+        let fair = 1.0 / measured.picks.len() as f64;
+        let calls: Vec<f64> = calls.into_iter().map(|count| f64::from(count.max(1))).collect();
+        measured.share = watched.iter().zip(&calls).map(|(own, all)| f64::from(*own) / all / fair).collect();
+        measured.mean_ms = took_ns.iter().zip(&calls).map(|(sum, all)| sum / all / 1e6).collect();
+        measured
+    }
+}
+
+impl Tally {
+    fn called(&mut self, now_ns: u64, peer: usize) {
+        let second = second(now_ns);
+        self.calls[second] += 1;
+        self.watched[second] += u32::from(peer == 0);
+        if is_judged(now_ns) {
+            self.measured.picks[peer] += 1;
+        }
+    }
+
+    fn refused(&mut self, now_ns: u64) {
+        if is_judged(now_ns) {
+            self.measured.errors += 1;
+            self.measured.latencies.push(0);
+        }
+    }
+
+    fn ended(&mut self, sent_ns: u64, took_ns: u64, outcome: Outcome) {
+        self.took_ns[second(sent_ns)] += took_ns as f64;
+        if is_judged(sent_ns) {
+            self.measured.latencies.push(took_ns);
+            self.measured.errors += u64::from(outcome == Outcome::Failed);
+        }
+    }
+}
+
+const fn is_judged(sent_ns: u64) -> bool {
+    sent_ns >= WARM_UP_S * SECOND_NS
+}
+
+fn second(now_ns: u64) -> usize {
+    usize::try_from(now_ns / SECOND_NS).unwrap_or(usize::MAX)
+}

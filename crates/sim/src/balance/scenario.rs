@@ -1,0 +1,172 @@
+//! Fleets, loads and troubles that the policies are compared in.
+
+use super::chance::Chance;
+use super::server::whole_ns;
+
+/// Mean work of a request.
+pub(crate) const WORK_MEAN_NS: f64 = 10e6;
+/// Spread of the logarithm of the work.
+pub(crate) const WORK_SIGMA: f64 = 1.0;
+/// Cores of a server.
+pub(crate) const CORES: u32 = 4;
+/// Time a packet takes, each way.
+pub(crate) const ONE_WAY_NS: u64 = 250_000;
+/// Calls that begin before this are not judged.
+pub(crate) const WARM_UP_S: u64 = 10;
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// Mean time between two episodes of antagonists on one server.
+const QUIET_S: f64 = 6.0;
+
+/// A fleet, its clients, and what goes wrong.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Its name for the command line.
+    pub name: &'static str,
+    /// What it is, for people.
+    pub title: &'static str,
+    /// How many servers there are.
+    pub servers: usize,
+    /// How many clients there are; each chooses for itself.
+    pub clients: usize,
+    /// Work offered, as a share of the nominal capacity.
+    pub load: f64,
+    /// How long it runs, in seconds, the warm-up included.
+    pub seconds: u64,
+    /// What goes wrong.
+    pub trouble: Trouble,
+}
+
+/// What goes wrong in a scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nothing.
+    None,
+    /// Server 0 is ten times slower for thirty seconds.
+    Slow,
+    /// Every two seconds another twentieth of the servers turns five times slower, for four seconds.
+    Rolling,
+    /// Servers differ in speed, and at times lose cores to somebody else.
+    Antagonists,
+    /// Server 0 answers everything with an error at once, for thirty seconds.
+    Failing,
+}
+
+/// Something that happens to a server.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Change {
+    pub(crate) at_ns: u64,
+    pub(crate) server: usize,
+    pub(crate) effect: Effect,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Effect {
+    /// The pace of a core; 1 is nominal.
+    Speed(f64),
+    /// How many cores are left.
+    Cores(f64),
+    /// Whether it answers everything with an error.
+    Fails(bool),
+}
+
+/// All scenarios, in the order of the report.
+pub const SCENARIOS: [Scenario; 9] = [
+    scenario("s0", "all equal", (100, 10), 0.70, Trouble::None),
+    Scenario { seconds: 40, ..scenario("s0b", "all equal, many clients", (100, 200), 0.70, Trouble::None) },
+    Scenario { seconds: 80, ..scenario("s1", "one server 10x slow from 20 to 50 s", (100, 10), 0.60, Trouble::Slow) },
+    Scenario { seconds: 80, ..scenario("s1b", "the same, more clients", (100, 100), 0.60, Trouble::Slow) },
+    scenario("s2", "every 2 s another 5 % of the servers is 5x slow, for 4 s", (200, 20), 0.65, Trouble::Rolling),
+    scenario("s3", "unequal servers with antagonists", (200, 20), 0.65, Trouble::Antagonists),
+    scenario("s3b", "the same, a client for each server", (200, 200), 0.65, Trouble::Antagonists),
+    Scenario { seconds: 40, ..scenario("s3c", "the same, larger and busier", (300, 30), 0.75, Trouble::Antagonists) },
+    scenario("s4", "one server fails at once from 20 to 50 s", (100, 10), 0.70, Trouble::Failing),
+];
+
+/// Returns the scenarios that limits are read from, those without a timed trouble cut to twenty seconds.
+///
+/// `s0` keeps its length: how even the load is shows only over more than a million calls.
+#[must_use]
+pub fn quick() -> Vec<Scenario> {
+    let limited = SCENARIOS.into_iter().filter(|scenario| !["s0b", "s3c"].contains(&scenario.name));
+    limited
+        .map(|scenario| match scenario.trouble {
+            Trouble::Rolling | Trouble::Antagonists => Scenario { seconds: 20, ..scenario },
+            Trouble::None | Trouble::Slow | Trouble::Failing => scenario,
+        })
+        .collect()
+}
+
+const fn scenario(
+    name: &'static str,
+    title: &'static str,
+    (servers, clients): (usize, usize),
+    load: f64,
+    trouble: Trouble,
+) -> Scenario {
+    Scenario { name, title, servers, clients, load, seconds: 60, trouble }
+}
+
+impl Scenario {
+    /// When the trouble of one server begins and ends, in seconds of the run.
+    pub const TROUBLE_S: (usize, usize) = (20, 50);
+
+    /// Returns the mean time between two calls of all clients together.
+    pub(crate) fn gap_ns(&self) -> f64 {
+        WORK_MEAN_NS / (self.load * f64::from(CORES) * self.servers as f64)
+    }
+
+    /// Returns everything that happens to servers, in the order of time.
+    pub(crate) fn changes(&self, seed: u64) -> Vec<Change> {
+        let mut chance = Chance::new(seed, 2);
+        let mut changes = match self.trouble {
+            Trouble::None => Vec::new(),
+            Trouble::Slow => one_server(Effect::Speed(0.1), Effect::Speed(1.0)),
+            Trouble::Failing => one_server(Effect::Fails(true), Effect::Fails(false)),
+            Trouble::Rolling => rolling(self.servers, self.seconds),
+            Trouble::Antagonists => {
+                (0..self.servers).flat_map(|server| antagonists(server, self.seconds, &mut chance)).collect()
+            }
+        };
+        changes.sort_by_key(|change: &Change| change.at_ns);
+        changes
+    }
+}
+
+fn one_server(begins: Effect, ends: Effect) -> Vec<Change> {
+    let (from, to) = Scenario::TROUBLE_S;
+    [(from, begins), (to, ends)].map(|(at, effect)| Change { at_ns: at as u64 * SECOND_NS, server: 0, effect }).to_vec()
+}
+
+/// Every two seconds the next twentieth of the servers turns slow, for four seconds.
+fn rolling(servers: usize, seconds: u64) -> Vec<Change> {
+    let group = servers / 20;
+    let mut changes = Vec::new();
+    for (at_s, turn) in (0..seconds).step_by(2).zip(0..) {
+        for member in 0..group {
+            let server = (turn * group + member) % servers;
+            changes.push(Change { at_ns: at_s * SECOND_NS, server, effect: Effect::Speed(0.2) });
+            changes.push(Change { at_ns: (at_s + 4) * SECOND_NS, server, effect: Effect::Speed(1.0) });
+        }
+    }
+    changes
+}
+
+/// Returns the life of one server: a speed of its own, and at times a neighbour that takes 40 to 65 % of its cores for
+/// one to four seconds.
+fn antagonists(server: usize, seconds: u64, chance: &mut Chance) -> Vec<Change> {
+    let own = Effect::Speed(chance.between(0.65, 1.35));
+    let mut changes = vec![Change { at_ns: 0, server, effect: own }];
+    let mut at_s = chance.exponential(QUIET_S);
+    while at_s < seconds as f64 {
+        let (left, length_s) = (chance.between(0.35, 0.60), chance.between(1.0, 4.0));
+        let mut has_cores = |share: f64, from_s: f64| {
+            let effect = Effect::Cores(f64::from(CORES) * share);
+            changes.push(Change { at_ns: whole_ns(from_s * SECOND_NS as f64), server, effect });
+        };
+        has_cores(left, at_s);
+        has_cores(1.0, at_s + length_s);
+        at_s += length_s + chance.exponential(QUIET_S);
+    }
+    changes
+}

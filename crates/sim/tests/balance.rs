@@ -1,0 +1,67 @@
+//! The model of the load balancing simulation against theory, and its runs against themselves.
+
+use sim::balance::{Kind, Measured, Scenario, Trouble, simulate};
+
+/// Work of a request in milliseconds, and what the network adds.
+const WORK_MS: f64 = 10.0;
+const NETWORK_MS: f64 = 0.5;
+
+fn scenario(servers: usize, clients: usize, load: f64, seconds: u64) -> Scenario {
+    Scenario { name: "test", title: "a test", servers, clients, load, seconds, trouble: Trouble::None }
+}
+
+fn run(scenario: &Scenario, kind: Kind, seed: u64) -> Measured {
+    simulate(scenario, seed, |client| kind.policy(scenario.servers, seed, client))
+}
+
+/// The mean response time of M/M/c, by Erlang's C formula, in milliseconds.
+fn erlang_response_ms(servers: u32, load: f64) -> f64 {
+    let offered = f64::from(servers) * load;
+    let blocking = (1..=servers).fold(1.0, |b, k| offered * b / (f64::from(k) + offered * b));
+    let waits = blocking / (1.0 - load * (1.0 - blocking));
+    WORK_MS * (1.0 + waits / (f64::from(servers) * (1.0 - load)))
+}
+
+#[test]
+fn the_mean_response_of_one_server_is_that_of_theory() {
+    // A processor-sharing server is insensitive: its mean depends on the work's mean only (Kleinrock vol. 2, §4.4),
+    // and with c cores it is that of M/M/c.
+    for load in [0.5, 0.7] {
+        let measured = run(&scenario(1, 1, load, 4_000), Kind::RoundRobin, 7);
+        let (seen, theory) = (measured.latencies.mean_ms() - NETWORK_MS, erlang_response_ms(4, load));
+        assert!((seen / theory - 1.0).abs() < 0.02, "load {load}: {seen} ms, not {theory} ms");
+    }
+}
+
+#[test]
+fn calls_arrive_as_often_as_the_load_says() {
+    let measured = run(&scenario(10, 5, 0.7, 60), Kind::TwoRandom, 7);
+    // 70 % of 40 cores, 10 ms each, for 50 s: 140,000, with a Poisson spread of 374.
+    let calls = measured.latencies.count();
+    assert!(calls.abs_diff(140_000) < 1_500, "{calls} calls");
+    assert_eq!(measured.picks.iter().sum::<u64>(), calls);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_numbers_and_another_gives_others() {
+    let small = Scenario { trouble: Trouble::Antagonists, ..scenario(20, 4, 0.7, 15) };
+    for kind in Kind::ALL {
+        let numbers = |seed| {
+            let measured = run(&small, kind, seed);
+            let quantiles = [0.5, 0.99, 0.999].map(|share| measured.latencies.quantile_ms(share).to_bits());
+            (measured.latencies.count(), measured.picks, quantiles, measured.share.len())
+        };
+        assert_eq!(numbers(7), numbers(7), "{}", kind.name());
+        assert_ne!(numbers(7), numbers(11), "{}", kind.name());
+    }
+}
+
+#[test]
+fn only_a_policy_that_knows_failures_leaves_a_failing_server() {
+    let failing = Scenario { trouble: Trouble::Failing, ..scenario(20, 2, 0.5, 40) };
+    let errors = |kind| run(&failing, kind, 7).error_share();
+    // Server 0 fails for 20 of the 30 s that count: a fair share of it is 3.3 % of all calls.
+    assert!(errors(Kind::Adaptive) < 0.002, "{}", errors(Kind::Adaptive));
+    assert!(errors(Kind::AdaptiveUnguarded) > 0.033, "{}", errors(Kind::AdaptiveUnguarded));
+    assert!(errors(Kind::PeakEwma3) > 0.033, "{}", errors(Kind::PeakEwma3));
+}
