@@ -109,7 +109,7 @@ impl<C: Chooser> Picker<C> {
     #[inline]
     fn pick(&self, plan: &Plan, cx: &PickCx<'_>, entropy: &mut Entropy) -> Result<PeerLease, PickError> {
         let start = plan.start(entropy);
-        let Some(group) = plan.groups.get(start) else { return Err(self.counted(plan.nobody.clone())) };
+        let Some(group) = plan.group(start) else { return Err(self.counted(plan.nobody.clone())) };
         if let Ok(index) = self.chooser.choose(group, cx, entropy)
             && let Asked::Leased(lease, panic) = group.lease(index, cx)
         {
@@ -131,9 +131,9 @@ impl<C: Chooser> Picker<C> {
         entropy: &mut Entropy,
     ) -> Result<PeerLease, PickError> {
         let mut refusals = Refusals::default();
-        let others = (0..plan.groups.len()).filter(|index| *index != start);
+        let others = (0..plan.group_count()).filter(|index| *index != start);
         for index in std::iter::once(start).chain(others) {
-            let Some(group) = plan.groups.get(index) else { continue };
+            let Some(group) = plan.group(index) else { continue };
             match self.try_group(group, cx, entropy, &mut refusals) {
                 Ok(Asked::Leased(lease, panic)) => {
                     self.count_unusual(plan, index, panic);

@@ -2,6 +2,7 @@
 
 mod bits;
 mod options;
+mod state;
 
 use std::time::Duration;
 
@@ -11,78 +12,21 @@ use crate::entropy::{mix, unit};
 use crate::sync::{AtomicU64, Ordering};
 use bits::{Bits, generation};
 pub use options::{BreakerOptions, Jitter, Unreported};
-
-/// Whether a breaker lets calls through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum BreakerState {
-    /// All of them.
-    Closed = 0,
-    /// None until its time is over.
-    Open = 1,
-    /// A few, to see how they end.
-    HalfOpen = 2,
-    /// None until an operator says otherwise.
-    Isolated = 3,
-}
-
-impl BreakerState {
-    /// Returns the state as metrics spell it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-            Self::Isolated => "isolated",
-        }
-    }
-}
-
-/// Why a breaker changed its state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum BreakerReason {
-    /// Failures in a row.
-    Consecutive,
-    /// The share of failures.
-    Ratio,
-    /// A probe ended, well or badly.
-    Probe,
-    /// The open time is over.
-    Time,
-    /// An operator wants it.
-    Manual,
-    /// The peer's process is a new one.
-    Restart,
-}
-
-impl BreakerReason {
-    /// Returns the reason as metrics spell it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Consecutive => "consecutive",
-            Self::Ratio => "ratio",
-            Self::Probe => "probe",
-            Self::Time => "time",
-            Self::Manual => "manual",
-            Self::Restart => "restart",
-        }
-    }
-}
-
-/// A change of state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Transition {
-    pub(crate) from: BreakerState,
-    pub(crate) to: BreakerState,
-    pub(crate) reason: BreakerReason,
-}
+pub(crate) use state::Transition;
+pub use state::{BreakerReason, BreakerState};
 
 /// What a lease holds of the breaker: which life of it, and whether it is one of its probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pass {
     generation: u16,
     kind: PassKind,
+}
+
+impl Pass {
+    #[inline]
+    pub(crate) fn is_probe(self) -> bool {
+        self.kind == PassKind::Probe
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -426,7 +370,7 @@ fn opened(bits: Bits, now: Tick, failed: &Failed<'_>) -> Bits {
     let full = options.base_delay.saturating_mul(1 << exponent).min(options.max_delay);
     let delay = match options.jitter {
         Jitter::None => full,
-        Jitter::Equal => full.mul_f32(unit(mix(failed.seed ^ u64::from(bits.generation))).mul_add(0.5, 0.5)),
+        Jitter::Equal => full.mul_f32(0.5 + 0.5 * unit(mix(failed.seed ^ u64::from(bits.generation)))),
     };
     Bits {
         state: BreakerState::Open,

@@ -54,16 +54,16 @@ pub(crate) struct PeerCell {
     pub(crate) descriptor: Published<Peer>,
 }
 
-/// Counts of what is rare; the successes are the rest.
+/// Counts of the leases that went wrong; the successes and the cancelled are the rest.
 #[derive(Debug)]
 pub(crate) struct Counters {
     pub(crate) failures: AtomicU64,
     pub(crate) overloads: AtomicU64,
-    pub(crate) cancelled: AtomicU64,
     pub(crate) transitions: AtomicU64,
     /// Highest numbers read so far: counters never go back, though they are sums of parts read one by one.
     pub(crate) picks_read: AtomicU64,
     pub(crate) successes_read: AtomicU64,
+    pub(crate) cancelled_read: AtomicU64,
 }
 
 impl PeerCell {
@@ -78,10 +78,10 @@ impl PeerCell {
             counters: Counters {
                 failures: AtomicU64::new(0),
                 overloads: AtomicU64::new(0),
-                cancelled: AtomicU64::new(0),
                 transitions: AtomicU64::new(0),
                 picks_read: AtomicU64::new(0),
                 successes_read: AtomicU64::new(0),
+                cancelled_read: AtomicU64::new(0),
             },
             shared,
             key,
@@ -90,9 +90,23 @@ impl PeerCell {
         }
     }
 
-    /// Takes in how a call of `pass` ended that took `took_ns`.
+    /// Takes in how a lease of `pass` ended that lasted `lasted_ns`, and what the call's latency was.
     #[inline]
-    pub(crate) fn report(&self, now: Tick, took_ns: u64, pass: Pass, outcome: Outcome) {
+    pub(crate) fn report(&self, now: Tick, lasted_ns: u64, took_ns: u64, pass: Pass, outcome: Outcome) {
+        match outcome {
+            Outcome::Failure => self.counters.failures.fetch_add(1, Ordering::Relaxed),
+            Outcome::Overloaded { .. } => self.counters.overloads.fetch_add(1, Ordering::Relaxed),
+            Outcome::Success | Outcome::AppError | Outcome::Cancelled => 0,
+        };
+        if outcome != Outcome::Cancelled {
+            self.durations.record(lasted_ns);
+        }
+        self.learn(now, took_ns, pass, outcome);
+    }
+
+    /// Takes in how a call of `pass` ended that took `took_ns`, with a lease or without.
+    #[inline]
+    pub(crate) fn learn(&self, now: Tick, took_ns: u64, pass: Pass, outcome: Outcome) {
         match outcome {
             Outcome::Success | Outcome::AppError => self.succeeded(now, took_ns, pass),
             Outcome::Failure => self.failed(now, took_ns, pass, Severity::Hard),
@@ -102,7 +116,7 @@ impl PeerCell {
                     self.leave_alone_until(now.after(wait.min(RETRY_AFTER_MAX)));
                 }
             }
-            Outcome::Cancelled => self.cancelled(pass),
+            Outcome::Cancelled => self.breaker.cancel(pass),
         }
     }
 
@@ -110,15 +124,10 @@ impl PeerCell {
     #[cold]
     pub(crate) fn unreported(&self, since: Tick, pass: Pass) {
         match self.shared.options.breaker.unreported {
-            Unreported::Cancelled => self.cancelled(pass),
+            Unreported::Cancelled => self.breaker.cancel(pass),
             // Nobody says when it ended, and the start is known.
-            Unreported::Failure => self.failed(since, 0, pass, Severity::Hard),
+            Unreported::Failure => self.report(since, 0, 0, pass, Outcome::Failure),
         }
-    }
-
-    pub(crate) fn cancelled(&self, pass: Pass) {
-        self.counters.cancelled.fetch_add(1, Ordering::Relaxed);
-        self.breaker.cancel(pass);
     }
 
     #[inline]
@@ -129,7 +138,6 @@ impl PeerCell {
             self.shared.mean.sample(estimate);
         }
         self.window.record(now, Ending::Succeeded);
-        self.durations.record(took_ns);
         let transition = self.breaker.succeed(now, pass, &self.shared.options.breaker, &self.shared.census);
         if let Some(transition) = transition {
             self.closed_again(transition);
@@ -138,12 +146,6 @@ impl PeerCell {
 
     #[cold]
     fn failed(&self, now: Tick, took_ns: u64, pass: Pass, severity: Severity) {
-        let counter = match severity {
-            Severity::Hard => &self.counters.failures,
-            Severity::Soft => &self.counters.overloads,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        self.durations.record(took_ns);
         self.estimator.penalise(now, took_ns as f32, self.shared.mean.read());
         self.window.record(now, Ending::Failed);
         let failed = Failed {

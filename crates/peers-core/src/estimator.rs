@@ -33,7 +33,7 @@ impl Estimator {
     #[inline]
     pub(crate) fn read(&self, now: Tick, mean: f32) -> f32 {
         let (estimate, decay) = self.decayed(now);
-        if estimate > 0.0 { (estimate - mean).mul_add(decay, mean) } else { mean }
+        if estimate > 0.0 { mean + (estimate - mean) * decay } else { mean }
     }
 
     /// Takes in that a call took `took_ns`, and returns the new estimate.
@@ -41,11 +41,11 @@ impl Estimator {
     pub(crate) fn sample(&self, now: Tick, took_ns: f32, mean: f32) -> f32 {
         let (known, decay) = self.decayed(now);
         let estimate = if known > 0.0 {
-            let relaxed = (known - mean).mul_add(decay, mean);
+            let relaxed = mean + (known - mean) * decay;
             let base = if took_ns > SURPRISE_RATIO * relaxed { SURPRISE_WEIGHT } else { SAMPLE_WEIGHT };
             // A sample after silence weighs more.
             let weight = (1.0 - (1.0 - base) * decay).min(WEIGHT_MAX);
-            (took_ns - relaxed).mul_add(weight, relaxed)
+            relaxed + (took_ns - relaxed) * weight
         } else {
             took_ns
         };
@@ -67,7 +67,8 @@ impl Estimator {
         let silent_ms = low(now.millis()).wrapping_sub(low(word)).cast_signed().max(0) as f32;
         // e^-x as a quotient of its series: within 0.01 where it matters, monotone, and the same on every machine.
         let x = silent_ms * (1.0 / TAU_MS);
-        let decay = 1.0 / x.mul_add(x.mul_add(x.mul_add(1.0 / 6.0, 0.5), 1.0), 1.0);
+        // Not `mul_add`: where there is no such instruction it is a call.
+        let decay = 1.0 / (1.0 + x * (1.0 + x * (0.5 + x * (1.0 / 6.0))));
         (f32::from_bits(low(word >> 32)), decay)
     }
 }

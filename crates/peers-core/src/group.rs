@@ -10,7 +10,7 @@ use crate::entropy::mix;
 use crate::lease::{PeerKey, PeerLease};
 use crate::published::Kept;
 use crate::shared::Shared;
-use crate::{Entropy, Peer, Tick};
+use crate::{Entropy, Peer, Tick, Unreported};
 
 /// What a pick is for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,6 +64,9 @@ pub struct Group {
     pub(crate) candidates: Box<[Candidate]>,
     pub(crate) arrangement: Box<[u32]>,
     pub(crate) demand: Demand,
+    /// Copies of what every pick asks of the options.
+    pub(crate) max_pending: u32,
+    pub(crate) unreported: Unreported,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -131,11 +134,7 @@ impl Group {
         let candidate = self.candidates.get(index)?;
         let pending = candidate.cell.usage().pending;
         let takes_calls = candidate.cell.breaker.quick_pass().is_some();
-        if takes_calls
-            && pending < self.shared.options.max_pending
-            && cx.exclude.is_empty()
-            && self.demand == Demand::Nothing
-        {
+        if takes_calls && pending < self.max_pending && cx.exclude.is_empty() && self.demand == Demand::Nothing {
             return Some(pending);
         }
         self.is_usable(candidate, cx, entropy).then_some(pending)
@@ -155,7 +154,7 @@ impl Group {
     #[cold]
     fn is_usable(&self, candidate: &Candidate, cx: &PickCx<'_>, entropy: &mut Entropy) -> bool {
         let cell = &candidate.cell;
-        if !self.may_ask(candidate, cx) || cell.usage().pending >= self.shared.options.max_pending {
+        if !self.may_ask(candidate, cx) || cell.usage().pending >= self.max_pending {
             return false;
         }
         let admits = cell.breaker.would_admit(cx.now, &self.shared.options.breaker);
@@ -178,7 +177,7 @@ impl Group {
     pub(crate) fn lease(&self, index: usize, cx: &PickCx<'_>) -> Asked {
         let Some(candidate) = self.candidates.get(index) else { return Asked::Refused };
         match candidate.cell.breaker.quick_pass() {
-            Some(pass) => Self::hold(candidate, cx, pass, Panic::No),
+            Some(pass) => self.hold(candidate, cx, pass, Panic::No),
             None => self.lease_through_breaker(candidate, cx, &mut Refusals::default()),
         }
     }
@@ -189,7 +188,7 @@ impl Group {
         let start = entropy.below(self.len());
         let (before, from_start) = self.candidates.split_at_checked(start).unwrap_or_default();
         for candidate in from_start.iter().chain(before).filter(|candidate| candidate.peer.weight > 0) {
-            let full = candidate.cell.usage().pending >= self.shared.options.max_pending;
+            let full = candidate.cell.usage().pending >= self.max_pending;
             let wants_peace = candidate.cell.share(cx.now) == 0.0;
             if !self.may_ask(candidate, cx) || full || wants_peace {
                 refusals.busy = true;
@@ -209,10 +208,10 @@ impl Group {
                 if let Some(transition) = transition {
                     candidate.cell.count(transition);
                 }
-                Self::hold(candidate, cx, pass, Panic::No)
+                self.hold(candidate, cx, pass, Panic::No)
             }
             Admission::Refused { .. } if self.panics_for(candidate) => {
-                Self::hold(candidate, cx, candidate.cell.breaker.observer(), Panic::Yes)
+                self.hold(candidate, cx, candidate.cell.breaker.observer(), Panic::Yes)
             }
             Admission::Refused { retry_at } => {
                 let earlier = |known: Tick| retry_at.map_or(known, |at| known.min(at));
@@ -224,9 +223,9 @@ impl Group {
     }
 
     #[inline]
-    fn hold(candidate: &Candidate, cx: &PickCx<'_>, pass: Pass, panic: Panic) -> Asked {
+    fn hold(&self, candidate: &Candidate, cx: &PickCx<'_>, pass: Pass, panic: Panic) -> Asked {
         if let Some(hold) = candidate.cell.lease() {
-            Asked::Leased(PeerLease::new(hold, cx.now, pass), panic)
+            Asked::Leased(PeerLease::new(hold, cx.now, pass, self.unreported), panic)
         } else {
             candidate.cell.breaker.cancel(pass);
             Asked::Refused

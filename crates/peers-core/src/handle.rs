@@ -66,11 +66,11 @@ impl PeerHandle {
         Duration::from_secs_f32(self.cell.estimator.read(now, self.cell.shared().mean.read()) / 1e9)
     }
 
-    /// Takes in that a call made without a lease ended at `now` with `outcome`, and took `took`. It counts like any other,
-    /// but is no probe: it neither closes nor reopens a breaker.
+    /// Takes in that a call made without a lease ended at `now` with `outcome`, and took `took`. It moves
+    /// the estimate and the breaker as a lease does, but is no probe: it neither closes a breaker nor reopens it.
     pub fn observe(&self, now: Tick, took: Duration, outcome: Outcome) {
         let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.cell.report(now, took_ns, self.cell.breaker.observer(), outcome);
+        self.cell.learn(now, took_ns, self.cell.breaker.observer(), outcome);
     }
 
     /// Keeps all calls away until [`PeerHandle::restore`].

@@ -9,7 +9,7 @@ use mesh_types::NodeId;
 use crate::breaker::Pass;
 use crate::cell::{Http3Learned, PeerCell};
 use crate::published::Hold;
-use crate::{Peer, Tick};
+use crate::{Peer, Tick, Unreported};
 
 /// Number of a peer within its table's life, for comparing and excluding without its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,12 +42,23 @@ pub struct PeerLease {
     hold: Hold<PeerCell>,
     since: Tick,
     pass: Pass,
-    is_reported: bool,
+    on_drop: OnDrop,
+}
+
+/// What a dropped lease has to do beside giving itself back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnDrop {
+    /// Nothing: it is reported, or nothing follows from that it is not.
+    Nothing,
+    /// Its cell has to know.
+    Tell,
 }
 
 impl PeerLease {
-    pub(crate) const fn new(hold: Hold<PeerCell>, since: Tick, pass: Pass) -> Self {
-        Self { hold, since, pass, is_reported: false }
+    #[inline]
+    pub(crate) fn new(hold: Hold<PeerCell>, since: Tick, pass: Pass, unreported: Unreported) -> Self {
+        let is_nothing = unreported == Unreported::Cancelled && !pass.is_probe();
+        Self { hold, since, pass, on_drop: if is_nothing { OnDrop::Nothing } else { OnDrop::Tell } }
     }
 
     /// Returns who is leased.
@@ -88,23 +99,24 @@ impl PeerLease {
     /// Ends the lease and tells how its call ended at `now`.
     #[inline]
     pub fn report(mut self, now: Tick, outcome: Outcome) {
-        self.is_reported = true;
+        self.on_drop = OnDrop::Nothing;
         let took_ns = now.as_nanos().saturating_sub(self.since.as_nanos());
-        self.hold.report(now, took_ns, self.pass, outcome);
+        self.hold.report(now, took_ns, took_ns, self.pass, outcome);
     }
 
     /// Ends the lease with the latency that matters, when it is not the lease's length: a stream's first answer, say.
     pub fn report_with_latency(mut self, now: Tick, latency: Duration, outcome: Outcome) {
-        self.is_reported = true;
+        self.on_drop = OnDrop::Nothing;
         let took_ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        self.hold.report(now, took_ns, self.pass, outcome);
+        let lasted_ns = now.as_nanos().saturating_sub(self.since.as_nanos());
+        self.hold.report(now, lasted_ns, took_ns, self.pass, outcome);
     }
 }
 
 impl Drop for PeerLease {
     #[inline]
     fn drop(&mut self) {
-        if !self.is_reported {
+        if self.on_drop == OnDrop::Tell {
             self.hold.unreported(self.since, self.pass);
         }
     }

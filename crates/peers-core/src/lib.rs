@@ -28,6 +28,8 @@ mod group;
 mod handle;
 mod labels;
 mod lease;
+#[cfg(all(test, loom))]
+mod models;
 mod peer;
 mod pick_error;
 mod plan;

@@ -11,7 +11,8 @@ use crate::{Chooser, Entropy, Health, Peer, PickError};
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) version: u64,
-    pub(crate) groups: Box<[Group]>,
+    first: Option<Group>,
+    others: Box<[Group]>,
     /// For each group the chance, of 2^32, that a pick starts in it or an earlier one.
     starts: Box<[u32]>,
     /// How many of the groups are the preferred ones.
@@ -74,14 +75,26 @@ impl Plan {
         }
         let nobody =
             if roster.candidates.is_empty() { PickError::NoPeers } else { PickError::NoneAvailable { retry_at: None } };
+        let mut groups = parts.iter().map(|part| group(roster, part, chooser, shared));
         Self {
             version: roster.version,
             starts: starts(&parts),
-            groups: parts.into_iter().map(|part| group(roster, &part, chooser, shared)).collect(),
+            first: groups.next(),
+            others: groups.collect(),
             preferred,
             nobody,
             disbelieves,
         }
+    }
+
+    /// Returns the group at `index`; the first one is no step away.
+    #[inline]
+    pub(crate) fn group(&self, index: usize) -> Option<&Group> {
+        if index == 0 { self.first.as_ref() } else { self.others.get(index - 1) }
+    }
+
+    pub(crate) fn group_count(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
     }
 
     /// Returns the group that a pick starts in.
@@ -110,7 +123,14 @@ fn group(roster: &Roster, part: &Part, chooser: &dyn Chooser, shared: &Arc<Share
         part.peers.iter().filter_map(|index| roster.candidates.get(*index)).cloned().collect();
     let peers: Vec<&Peer> = candidates.iter().map(|candidate| &*candidate.peer).collect();
     let arrangement = chooser.arrange(&peers);
-    Group { candidates, arrangement, demand: part.demand, shared: Arc::clone(shared) }
+    Group {
+        candidates,
+        arrangement,
+        demand: part.demand,
+        max_pending: shared.options.max_pending,
+        unreported: shared.options.breaker.unreported,
+        shared: Arc::clone(shared),
+    }
 }
 
 /// Sums up the shares of `parts`. Where a part was empty its share goes to the others in proportion.

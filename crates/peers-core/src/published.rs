@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crossbeam_epoch::{self as epoch, Atomic, Guard, Owned, Shared};
+use crossbeam_epoch::{self as epoch, Atomic, Guard, Shared};
 
 use crate::word::{LeaseWord, Usage, Users};
 
@@ -17,25 +17,33 @@ use crate::word::{LeaseWord, Usage, Users};
 /// Reading pins the thread's epoch (Fraser, *Practical lock-freedom*, 2004, §5.2.3) and clones an `Arc`;
 /// publishing is one atomic swap. The previous value is freed once no reader can still see it.
 pub struct Published<T: Send + Sync + 'static> {
-    slot: Atomic<Arc<T>>,
+    /// What `Arc::into_raw` gave, so that a reader is one step from the value; it owns one strong count.
+    slot: Atomic<T>,
 }
 
 impl<T: Send + Sync + 'static> Published<T> {
     /// Makes a slot that holds `value`.
     #[must_use]
     pub fn new(value: T) -> Self {
-        Self { slot: Atomic::new(Arc::new(value)) }
+        Self { slot: Atomic::from(Arc::into_raw(Arc::new(value))) }
     }
 
     /// Returns the newest value, shared: it stays as it is however much is published after.
     #[must_use]
     pub fn load(&self) -> Arc<T> {
         let guard = epoch::pin();
-        Arc::clone(self.newest(&guard))
+        let newest: *const T = self.newest(&guard);
+        // SAFETY: the pointer came from `Arc::into_raw`, and the slot's strong count is given back only after `guard`
+        // is gone; the count added here is the one that the new `Arc` owns.
+        unsafe {
+            Arc::increment_strong_count(newest);
+            Arc::from_raw(newest)
+        }
     }
 
     /// Calls `read` with the newest value, without touching its reference count. Keep `read` short:
     /// memory of values published meanwhile is not given back before it returns.
+    #[inline]
     pub fn read<R>(&self, read: impl FnOnce(&T) -> R) -> R {
         let guard = epoch::pin();
         read(self.newest(&guard))
@@ -44,15 +52,18 @@ impl<T: Send + Sync + 'static> Published<T> {
     /// Replaces the value for all readers that come after.
     pub fn publish(&self, value: T) {
         let guard = epoch::pin();
-        let old = self.slot.swap(Owned::new(Arc::new(value)), Ordering::AcqRel, &guard);
-        // SAFETY: the swap unlinked `old`, so no reader that pins from now on can reach it; readers that
-        // already did are pinned, and the epoch runs this after they unpin. Each value is unlinked once.
-        unsafe { guard.defer_destroy(old) };
+        let new = Shared::from(Arc::into_raw(Arc::new(value)));
+        let old = self.slot.swap(new, Ordering::AcqRel, &guard);
+        // SAFETY: the swap unlinked `old`, so no reader that pins from now on can reach it; readers that already did are
+        // pinned, and the epoch runs this after they unpin. Each value is unlinked once, so its strong count is given
+        // back once. `T: Send + Sync + 'static` may be dropped on any thread, at any time.
+        unsafe { guard.defer_unchecked(move || drop(Arc::from_raw(old.as_raw()))) };
     }
 
-    fn newest<'g>(&self, guard: &'g Guard) -> &'g Arc<T> {
+    #[inline]
+    fn newest<'g>(&self, guard: &'g Guard) -> &'g T {
         let shared = self.slot.load(Ordering::Acquire, guard);
-        // SAFETY: the slot is never null (set in `new`, then only swapped), and a value is destroyed only
+        // SAFETY: the slot is never null (set in `new`, then only swapped), and a value's strong count is given back only
         // after all guards that were alive when it was unlinked are gone; `guard` is one of them.
         unsafe { shared.deref() }
     }
@@ -60,9 +71,10 @@ impl<T: Send + Sync + 'static> Published<T> {
 
 impl<T: Send + Sync + 'static> Drop for Published<T> {
     fn drop(&mut self) {
-        // SAFETY: `&mut self` means that no reader is left, so the value can go at once; the slot is not
-        // null (see `newest`) and is not used after this.
-        drop(unsafe { std::mem::replace(&mut self.slot, Atomic::from(Shared::null())).into_owned() });
+        let slot = std::mem::replace(&mut self.slot, Atomic::null());
+        // SAFETY: `&mut self` means that no reader is left, so an unprotected look is enough and the slot's strong count
+        // can be given back at once; the slot is not used after this.
+        unsafe { drop(Arc::from_raw(slot.load(Ordering::Relaxed, epoch::unprotected()).as_raw())) };
     }
 }
 

@@ -89,7 +89,7 @@ impl FleetMean {
 
     pub(crate) fn sample(&self, took_ns: f32) {
         let mean = self.read();
-        let next = if mean > 0.0 { (took_ns - mean).mul_add(MEAN_WEIGHT, mean) } else { took_ns };
+        let next = if mean > 0.0 { mean + (took_ns - mean) * MEAN_WEIGHT } else { took_ns };
         self.0.store(u64::from(next.max(1.0).to_bits()), Ordering::Relaxed);
     }
 }

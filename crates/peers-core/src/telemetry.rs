@@ -43,20 +43,24 @@ struct Reading {
 impl Reading {
     fn of(cell: &Kept<PeerCell>) -> Self {
         let counters = &cell.counters;
+        // Before what was reported: a lease that ends in between is then not taken for one that was cancelled.
         let usage = cell.usage();
+        let picks = picks(cell, usage.picks);
         // Failures are counted before their durations, and read after them: what is left over was a success.
         let durations = cell.durations.read();
         let failures = counters.failures.load(Ordering::Relaxed);
         let overloads = counters.overloads.load(Ordering::Relaxed);
         let successes = durations.count().saturating_sub(failures + overloads);
+        let cancelled = picks.saturating_sub(u64::from(usage.pending) + durations.count());
+        let cancelled_known = counters.cancelled_read.fetch_max(cancelled, Ordering::Relaxed);
         let known = counters.successes_read.fetch_max(successes, Ordering::Relaxed);
         Self {
             inflight: u64::from(usage.pending),
-            picks: picks(cell, usage.picks),
+            picks,
             successes: successes.max(known),
             failures,
             overloads,
-            cancelled: counters.cancelled.load(Ordering::Relaxed),
+            cancelled: cancelled.max(cancelled_known),
             durations,
         }
     }

@@ -42,7 +42,7 @@ impl LeaseWord {
         Self(AtomicU64::new(0))
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn with_picks(picks: u64) -> Self {
         Self(AtomicU64::new(picks << PICK_SHIFT))
     }

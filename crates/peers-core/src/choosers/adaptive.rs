@@ -19,16 +19,30 @@ impl Chooser for Adaptive {
         let Some((first, second)) = entropy.two_below(group.len()) else {
             return group.pending(0, cx, entropy).map(|_| 0).ok_or(Refusal::Unlucky);
         };
-        let third = other_than(first, second, group.len(), entropy);
-        let mut best = None;
-        for index in [Some(first), Some(second), third].into_iter().flatten() {
-            let Some(pending) = group.pending(index, cx, entropy) else { continue };
+        let mut best = Best { cost: f32::INFINITY, index: None };
+        best.consider(group, first, cx, entropy);
+        best.consider(group, second, cx, entropy);
+        if let Some(third) = other_than(first, second, group.len(), entropy) {
+            best.consider(group, third, cx, entropy);
+        }
+        best.index.ok_or(Refusal::Unlucky)
+    }
+}
+
+struct Best {
+    cost: f32,
+    index: Option<usize>,
+}
+
+impl Best {
+    #[inline]
+    fn consider(&mut self, group: &Group, index: usize, cx: &PickCx<'_>, entropy: &mut Entropy) {
+        if let Some(pending) = group.pending(index, cx, entropy) {
             let cost = group.cost(index, pending, cx.now);
-            if best.is_none_or(|(least, _)| cost < least) {
-                best = Some((cost, index));
+            if cost < self.cost {
+                *self = Self { cost, index: Some(index) };
             }
         }
-        best.filter(|(cost, _)| cost.is_finite()).map(|(_, index)| index).ok_or(Refusal::Unlucky)
     }
 }
 
