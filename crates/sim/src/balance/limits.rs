@@ -91,3 +91,25 @@ pub fn judge(results: &Results) -> Vec<Verdict> {
     });
     fixed.chain(duels).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_kept_up_to_and_at_its_number() {
+        let verdict =
+            |seen| Verdict { kind: Kind::Adaptive, scenario: "s2", what: "p99 ms", against: None, seen, most: 5.0 };
+        assert!(verdict(5.0).is_kept());
+        assert!(!verdict(5.000_1).is_kept());
+        assert!(!verdict(f64::INFINITY).is_kept() && !verdict(f64::NAN).is_kept());
+    }
+
+    #[test]
+    fn every_limit_is_read_from_a_scenario_that_exists() {
+        let named = LIMITS.iter().map(|limit| limit.0).chain(DUELS.iter().map(|duel| duel.0));
+        let unknown: Vec<&str> =
+            named.filter(|name| crate::balance::SCENARIOS.iter().all(|scenario| scenario.name != *name)).collect();
+        assert_eq!(unknown, [""; 0]);
+    }
+}

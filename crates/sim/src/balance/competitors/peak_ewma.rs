@@ -62,3 +62,33 @@ impl Policy for PeakEwma {
         estimate.update(now_ns, rtt_ns as f64, self.decay_ns);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLI_NS: u64 = 1_000_000;
+
+    /// Lets one of two peers answer after `rtt_ms` at 1 s, and returns how many of 100 calls at `at_ms` go to it.
+    fn calls_to_the_one_that_took(rtt_ms: u64, at_ms: u64) -> usize {
+        let mut policy = PeakEwma::new(2, 1e9, Chance::new(7, 0));
+        policy.peers[0].pending = 1;
+        policy.done(1_000 * MILLI_NS, Choice { peer: 0, ticket: 0 }, rtt_ms * MILLI_NS, Outcome::Ok);
+        let mut calls = 0;
+        for _ in 0..100 {
+            let choice = policy.choose(at_ms * MILLI_NS).expect("there are two peers");
+            calls += usize::from(choice.peer == 0);
+        }
+        calls
+    }
+
+    #[test]
+    fn a_slower_answer_counts_at_once_and_is_forgotten_by_reading() {
+        // The other peer stands at 30 ms · e^-1 = 11 ms, so a peer at 1.1 s gets a hundredth of its calls.
+        assert!(calls_to_the_one_that_took(1_100, 1_000) <= 2);
+        // Both decay alike, so the ratio stays however long nobody answers.
+        assert!(calls_to_the_one_that_took(1_100, 9_000) <= 2);
+        // A faster answer counts by the time since the last: 30 ms · e^-1 + 11 ms · (1 - e^-1) = 18 ms.
+        assert!(calls_to_the_one_that_took(11, 1_000).abs_diff(38) <= 2);
+    }
+}

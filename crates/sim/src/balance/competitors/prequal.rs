@@ -154,3 +154,32 @@ impl Policy for Prequal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND_NS: u64 = 1_000_000_000;
+
+    /// Fills the pool with these replies, in requests in flight and milliseconds, and returns who is chosen at `at_ns`.
+    fn chosen(replies: &[(u32, u64)], at_ns: u64) -> usize {
+        let mut policy = Prequal::new(1_000_000, Chance::new(7, 0));
+        for ((rif, latency_ms), peer) in replies.iter().zip(0..) {
+            policy.probed(0, peer, ProbeReply { rif: *rif, latency_ns: latency_ms * 1_000_000 });
+        }
+        policy.choose(at_ns).expect("there are peers").peer
+    }
+
+    #[test]
+    fn the_fastest_of_the_cold_is_chosen_and_the_least_loaded_when_all_are_hot() {
+        let cold = [(5, 30), (5, 20), (5, 40), (5, 50), (5, 60), (5, 70), (50, 1)];
+        assert_eq!(chosen(&cold, 0), 1, "the last is faster, but hot");
+        assert_eq!(chosen(&[(3, 30), (3, 20)], SECOND_NS), 1);
+    }
+
+    #[test]
+    fn old_replies_and_a_nearly_empty_pool_are_not_believed() {
+        assert!(chosen(&[(3, 30), (3, 20)], SECOND_NS + 1) > 1);
+        assert!(chosen(&[(3, 30)], 0) > 0);
+    }
+}
