@@ -110,13 +110,17 @@ impl<C: Chooser> Picker<C> {
     fn pick(&self, plan: &Plan, cx: &PickCx<'_>, entropy: &mut Entropy) -> Result<PeerLease, PickError> {
         let start = plan.start(entropy);
         let Some(group) = plan.group(start) else { return Err(self.counted(plan.nobody.clone())) };
-        if let Ok(index) = self.chooser.choose(group, cx, entropy)
-            && let Asked::Leased(lease, panic) = group.lease(index, cx)
-        {
-            if panic == Panic::Yes || plan.disbelieves || start >= plan.preferred {
-                self.count_unusual(plan, start, panic);
+        if let Ok(index) = self.chooser.choose(group, cx, entropy) {
+            if let Some(lease) = group.lease_quickly(index, cx) {
+                if !plan.is_usual(start) {
+                    self.count_unusual(plan, start, Panic::No);
+                }
+                return Ok(lease);
             }
-            return Ok(lease);
+            if let Asked::Leased(lease, panic) = group.lease(index, cx) {
+                self.count_unusual(plan, start, panic);
+                return Ok(lease);
+            }
         }
         self.pick_slowly(plan, start, cx, entropy)
     }
@@ -181,7 +185,7 @@ impl<C: Chooser> Picker<C> {
     fn count_unusual(&self, plan: &Plan, group: usize, panic: Panic) {
         if panic == Panic::Yes || plan.disbelieves {
             self.counts.panic.fetch_add(1, Ordering::Relaxed);
-        } else if group >= plan.preferred {
+        } else if !plan.is_usual(group) {
             self.counts.fallback.fetch_add(1, Ordering::Relaxed);
         }
     }

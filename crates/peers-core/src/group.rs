@@ -172,14 +172,19 @@ impl Group {
         !isolated && self.shared.census.panics(&self.shared.options.breaker.rails)
     }
 
-    /// Asks for a lease on the peer at `index`, which was found usable a moment ago.
+    /// Leases the peer at `index`, which was found usable a moment ago, if its breaker has nothing to ask.
     #[inline]
+    pub(crate) fn lease_quickly(&self, index: usize, cx: &PickCx<'_>) -> Option<PeerLease> {
+        let cell = &self.candidates.get(index)?.cell;
+        let pass = cell.breaker.quick_pass()?;
+        Some(PeerLease::new(cell.lease()?, cx.now, pass, self.unreported))
+    }
+
+    /// Leases the peer at `index`, which was found usable a moment ago, through its breaker.
+    #[cold]
     pub(crate) fn lease(&self, index: usize, cx: &PickCx<'_>) -> Asked {
         let Some(candidate) = self.candidates.get(index) else { return Asked::Refused };
-        match candidate.cell.breaker.quick_pass() {
-            Some(pass) => self.hold(candidate, cx, pass, Panic::No),
-            None => self.lease_through_breaker(candidate, cx, &mut Refusals::default()),
-        }
+        self.lease_through_breaker(candidate, cx, &mut Refusals::default())
     }
 
     /// Asks every peer, from a random one on, whatever its share; what is in the way is added to `refusals`.

@@ -15,6 +15,8 @@ pub(crate) struct Plan {
     others: Box<[Group]>,
     /// For each group the chance, of 2^32, that a pick starts in it or an earlier one.
     starts: Box<[u32]>,
+    /// Whether that is always the first.
+    starts_first: bool,
     /// How many of the groups are the preferred ones.
     pub(crate) preferred: usize,
     /// What to say when there are no groups.
@@ -75,10 +77,12 @@ impl Plan {
         }
         let nobody =
             if roster.candidates.is_empty() { PickError::NoPeers } else { PickError::NoneAvailable { retry_at: None } };
+        let starts = starts(&parts);
         let mut groups = parts.iter().map(|part| group(roster, part, chooser, shared));
         Self {
             version: roster.version,
-            starts: starts(&parts),
+            starts_first: matches!(*starts, [] | [_] | [u32::MAX, ..]),
+            starts,
             first: groups.next(),
             others: groups.collect(),
             preferred,
@@ -100,13 +104,18 @@ impl Plan {
     /// Returns the group that a pick starts in.
     #[inline]
     pub(crate) fn start(&self, entropy: &mut Entropy) -> usize {
-        match &*self.starts {
-            [] | [_] | [u32::MAX, ..] => 0,
-            starts => {
-                let point = entropy.next_u64() >> 32;
-                starts.iter().position(|end| point <= u64::from(*end)).unwrap_or(0)
-            }
-        }
+        if self.starts_first { 0 } else { self.drawn_start(entropy) }
+    }
+
+    fn drawn_start(&self, entropy: &mut Entropy) -> usize {
+        let point = entropy.next_u64() >> 32;
+        self.starts.iter().position(|end| point <= u64::from(*end)).unwrap_or(0)
+    }
+
+    /// Returns whether a pick from the group at `index` is worth a note.
+    #[inline]
+    pub(crate) const fn is_usual(&self, index: usize) -> bool {
+        index < self.preferred && !self.disbelieves
     }
 }
 

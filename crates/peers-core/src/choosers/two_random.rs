@@ -32,22 +32,35 @@ impl Chooser for TwoRandom {
         let Some((first, second)) = entropy.two_below(group.len()) else {
             return group.pending(0, cx, entropy).map(|_| 0).ok_or(Refusal::Unlucky);
         };
-        let other = group.pending(second, cx, entropy);
         // The first is as random as the second: taking it on a tie is chance.
-        let mut best = match (group.pending(first, cx, entropy), other) {
-            (Some(a), Some(b)) => Some(if b < a { (b, second) } else { (a, first) }),
-            (Some(a), None) => Some((a, first)),
+        let best = match (group.pending(first, cx, entropy), group.pending(second, cx, entropy)) {
+            (Some(a), Some(b)) if b < a => Some((b, second)),
+            (Some(a), _) => Some((a, first)),
             (None, Some(b)) => Some((b, second)),
             (None, None) => None,
         };
-        for _ in 2..self.choices {
+        let best = if self.choices > 2 { self.choose_further(best, group, cx, entropy) } else { best };
+        best.map(|(_, index)| index).ok_or(Refusal::Unlucky)
+    }
+}
+
+impl TwoRandom {
+    /// Looks at the choices beyond the second.
+    #[inline(never)]
+    fn choose_further(
+        self,
+        two: Option<(u32, usize)>,
+        group: &Group,
+        cx: &PickCx<'_>,
+        entropy: &mut Entropy,
+    ) -> Option<(u32, usize)> {
+        (2..self.choices).fold(two, |best, _| {
             let index = entropy.below(group.len());
             let pending = group.pending(index, cx, entropy).map(|pending| (pending, index));
-            best = match (best, pending) {
+            match (best, pending) {
                 (Some(known), Some(new)) if new.0 >= known.0 => Some(known),
                 (known, new) => new.or(known),
-            };
-        }
-        best.map(|(_, index)| index).ok_or(Refusal::Unlucky)
+            }
+        })
     }
 }
