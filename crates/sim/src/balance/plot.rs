@@ -84,9 +84,9 @@ fn slow_plot(results: &Results) -> String {
     let y = |share: f64| BOTTOM - share.min(SHARE_MAX) / SHARE_MAX * (BOTTOM - TOP);
     let seconds = results.of("s1").map(|outcome| outcome.measured.share.len()).max().unwrap_or(1);
     let from = Scenario::TROUBLE_S.0 - 10;
-    let x = |second: usize| LEFT / 2.0 + (second - from) as f64 / (seconds - from) as f64 * (RIGHT - LEFT / 2.0);
+    let x = |second: f64| LEFT / 2.0 + (second - from as f64) / (seconds - from) as f64 * (RIGHT - LEFT / 2.0);
     let mut body = String::new();
-    let (begin, end) = (x(Scenario::TROUBLE_S.0), x(Scenario::TROUBLE_S.1));
+    let (begin, end) = (x(Scenario::TROUBLE_S.0 as f64), x(Scenario::TROUBLE_S.1 as f64));
     push(
         &mut body,
         format_args!(
@@ -100,14 +100,14 @@ fn slow_plot(results: &Results) -> String {
         text(&mut body, "n", 30.0, y(share) + 4.0, &format!("{share:.1}"));
     }
     for second in (from..=seconds).step_by(10) {
-        text(&mut body, "n", x(second) - 6.0, BOTTOM + 16.0, &format!("{second} s"));
+        text(&mut body, "n", x(second as f64) - 6.0, BOTTOM + 16.0, &format!("{second} s"));
     }
     let mut legend = LEFT / 2.0;
     let shown = [Kind::TwoRandom, Kind::PeakEwma10, Kind::Prequal, Kind::Adaptive];
     for outcome in results.of("s1").filter(|outcome| shown.contains(&outcome.kind)) {
         let points: Vec<String> = (from..)
             .zip(outcome.measured.share.iter().skip(from))
-            .map(|(second, share)| format!("{:.1},{:.1}", x(second), y(*share)))
+            .map(|(second, share)| format!("{:.1},{:.1}", x(second as f64 + 0.5), y(*share)))
             .collect();
         let colour = colour(outcome.kind);
         push(
