@@ -172,9 +172,9 @@ fn a_run_under_faults_has_the_same_log_for_the_same_seed() {
 }
 
 #[test]
-fn nobody_of_200_is_suspected_at_rest_for_a_quarter_of_an_hour() {
+fn nobody_of_200_is_suspected_at_rest_for_an_hour() {
     let mut mesh = joined(Settings { nodes: 200, seed: 5, ..Settings::default() });
-    mesh.run_for(secs(900));
+    mesh.run_for(secs(3600));
     check_bounds(&mesh, 200, "200 nodes, seed 5");
     assert_eq!(logged(&mesh, &["suspect"], |_| true), Vec::<String>::new());
     assert!(mesh.all_see_all() && mesh.digests_agree());

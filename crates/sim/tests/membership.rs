@@ -55,7 +55,7 @@ fn a_killed_node_is_unreachable_then_dead_and_stays_dead() {
 
 #[test]
 fn nobody_is_suspected_at_rest_for_an_hour_with_clocks_hours_apart() {
-    for nodes in [3, 8, 64] {
+    for nodes in [3, 8, 32, 64] {
         let mut mesh = joined(Settings { nodes, seed: 5, ..Settings::default() });
         mesh.run_for(secs(3600));
         assert_eq!(kinds(&mesh, "suspect"), Vec::<String>::new());
