@@ -4,6 +4,7 @@
 //! asks them, and prints.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command for people and CI: printing is its work")]
 
+mod bench;
 mod bench_discovery;
 mod ci;
 mod cluster;
@@ -54,6 +55,9 @@ enum Verb {
     Dist(dist::Options),
     /// Run real nodes on loopback until interrupted.
     Cluster(cluster::Options),
+    /// Run a benchmark.
+    #[command(subcommand)]
+    Bench(bench::Options),
     /// Measure how long three nodes take to find each other.
     BenchDiscovery(bench_discovery::Options),
     /// Kill nodes of a mesh, and stop others in order; measure what the survivors report.
@@ -78,6 +82,7 @@ fn main() -> ExitCode {
         Verb::Doctor => Ok(doctor::run()),
         Verb::Dist(options) => dist::run(&options),
         Verb::Cluster(options) => cluster::run(&options),
+        Verb::Bench(options) => bench::run(&options),
         Verb::BenchDiscovery(options) => bench_discovery::run(&options),
         Verb::Drill(options) => drill::run(&options),
         Verb::Fuzz(options) => fuzz::run(&options),

@@ -1,0 +1,24 @@
+//! `cargo xtask bench`: benchmarks, built optimised and run as programs of their own. One module a subject.
+
+mod peers;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Options {
+    /// Measure picking a peer against the least it could cost and against tower, and keeping the health of peers.
+    Peers,
+}
+
+/// Runs the benchmark.
+///
+/// # Errors
+/// When cargo cannot be started, or the system does not say what machine this is.
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    match options {
+        Options::Peers => peers::run(),
+    }
+}
