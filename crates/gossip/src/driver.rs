@@ -19,6 +19,7 @@ use crate::accept;
 use crate::close::{Close, close};
 use crate::dial::{Dial, DialError, Target};
 use crate::handle::Shared;
+use crate::labels::{ChangeLabels, ChangeLabelsError, changed};
 use crate::link::{NewLink, Report};
 use crate::links::{Link, Links};
 use crate::observe;
@@ -59,6 +60,7 @@ pub(crate) struct Driver {
     endpoint: quinn::Endpoint,
     credentials: Arc<Credentials>,
     shared: Arc<Shared>,
+    label_changes: mpsc::Receiver<ChangeLabels>,
     links: Links,
     /// Dials under way, with what waits for them.
     dials: BTreeMap<Target, VecDeque<(Channel, Bytes)>>,
@@ -79,7 +81,7 @@ impl Driver {
         core: Core,
         endpoint: quinn::Endpoint,
         credentials: Arc<Credentials>,
-        shared: Arc<Shared>,
+        (shared, label_changes): (Arc<Shared>, mpsc::Receiver<ChangeLabels>),
         max_links: usize,
     ) -> Self {
         let (reporter, reports) = mpsc::channel(REPORTS);
@@ -90,6 +92,7 @@ impl Driver {
             endpoint,
             credentials,
             shared,
+            label_changes,
             dials: BTreeMap::new(),
             patience: BTreeMap::new(),
             reports,
@@ -114,6 +117,7 @@ impl Driver {
                 () = shutdown.cancelled() => break Ok(()),
                 Some(report) = self.reports.recv() => self.take_reports(report),
                 () = sleep_until(due.into()) => self.feed(Input::Timeout),
+                Some(change) = self.label_changes.recv() => self.change_labels(change),
                 incoming = self.endpoint.accept() => match incoming {
                     Some(incoming) => self.admit(incoming),
                     None => break Err(RunError::EndpointClosed),
@@ -130,6 +134,16 @@ impl Driver {
         if let Err(error) = self.core.handle(input, now()) {
             error!(error = observe::chain(&error), "input refused");
         }
+    }
+
+    fn change_labels(&mut self, ChangeLabels { changes, answer }: ChangeLabels) {
+        let view = self.shared.current();
+        let Some(own) = view.get(&self.local) else { return };
+        let input = Input::SetMetadata(changed(&own.metadata, changes));
+        let made = self.core.handle(input, now()).map_err(ChangeLabelsError::Invalid);
+        self.settle();
+        // Whoever asked may wait no longer; the labels are changed all the same.
+        drop(answer.send(made));
     }
 
     fn take_reports(&mut self, first: Report) {
@@ -268,13 +282,18 @@ impl Driver {
     }
 
     fn on_event(&mut self, event: Event) {
-        observe::event(&event);
+        self.note(&event);
         match event {
             // A dead member's connection would be kept alive by retransmissions only.
             Event::Dead(member) => self.links.close(&member.id, Close::Dead),
             Event::Superseded { endpoint } => self.superseded = Some(endpoint),
             _ => {}
         }
+    }
+
+    fn note(&self, event: &Event) {
+        observe::event(event);
+        self.shared.tell(event, now());
     }
 
     fn send(&mut self, to: &NodeId, endpoint: Option<Endpoint>, channel: Channel, bytes: Bytes) {
@@ -339,7 +358,7 @@ impl Driver {
                 Output::Send { to, channel: Channel::Stream, bytes, .. } if self.links.contains(&to) => {
                     self.send(&to, None, Channel::Stream, bytes);
                 }
-                Output::Event(event) => observe::event(&event),
+                Output::Event(event) => self.note(&event),
                 _ => {}
             }
         }

@@ -1,30 +1,54 @@
 //! What others hold of a running service.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use futures_util::stream;
+use membership::Event;
 use mesh_types::{Membership, NodeId};
 use peers_core::{MembershipView, Peer, PeerSource, PeerUpdate, PeerUpdates, Published, VersionFuture};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::events::{Events, Happened, KEPT};
+use crate::labels::{ChangeLabels, ChangeLabelsError, LabelChanges, WAITING};
 
 /// What the driver publishes and everybody reads.
 #[derive(Debug)]
 pub(crate) struct Shared {
     membership: Published<Membership>,
     version: watch::Sender<u64>,
+    /// Made for the first follower: most nodes have none.
+    events: OnceLock<broadcast::Sender<Happened>>,
+    label_changes: mpsc::Sender<ChangeLabels>,
 }
 
 impl Shared {
-    pub(crate) fn new(membership: Membership) -> Self {
+    /// Makes what is shared, and where the driver takes changes of labels from.
+    pub(crate) fn new(membership: Membership) -> (Self, mpsc::Receiver<ChangeLabels>) {
         let version = watch::Sender::new(membership.version);
-        Self { membership: Published::new(membership), version }
+        let (label_changes, taken) = mpsc::channel(WAITING);
+        (Self { membership: Published::new(membership), version, events: OnceLock::new(), label_changes }, taken)
     }
 
     pub(crate) fn publish(&self, membership: Membership) {
         let version = membership.version;
         self.membership.publish(membership);
         self.version.send_replace(version);
+    }
+
+    pub(crate) fn current(&self) -> Arc<Membership> {
+        self.membership.load()
+    }
+
+    /// Tells the followers; it costs nothing while there are none.
+    pub(crate) fn tell(&self, event: &Event, at: Instant) {
+        if let Some(events) = self.events.get()
+            && events.receiver_count() > 0
+            && events.send(Happened { at, event: event.clone() }).is_err()
+        {
+            // The last follower has just gone: nobody is left to be told.
+        }
     }
 }
 
@@ -36,9 +60,33 @@ pub struct Handle {
     pub(crate) shared: Arc<Shared>,
 }
 
+impl Handle {
+    /// Follows what happens to the members from now on. Read the membership after it: nothing falls between the two, and what
+    /// the membership shows already may still come as an event.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events::new(self.shared.events.get_or_init(|| broadcast::Sender::new(KEPT)).subscribe())
+    }
+
+    /// Changes labels of the local node and tells the mesh. When it returns, the local view shows them.
+    ///
+    /// # Errors
+    /// The labels would break a bound of [`NodeMetadata`](mesh_types::NodeMetadata), or the service has ended; they are
+    /// as they were then.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the change is made or not.
+    pub async fn change_labels(&self, changes: LabelChanges) -> Result<(), ChangeLabelsError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.shared.label_changes.send(ChangeLabels { changes, answer }).await;
+        sent.map_err(|_change| ChangeLabelsError::Ended)?;
+        answered.await.unwrap_or(Err(ChangeLabelsError::Ended))
+    }
+}
+
 impl MembershipView for Handle {
     fn current(&self) -> Arc<Membership> {
-        self.shared.membership.load()
+        self.shared.current()
     }
 
     fn changed(&self, seen: u64) -> VersionFuture<'_> {
@@ -141,7 +189,8 @@ mod tests {
     #[tokio::test]
     async fn peers_come_as_a_reset_and_then_as_differences() -> Result<(), Box<dyn std::error::Error>> {
         let own = || member("node-a", MemberState::Alive);
-        let shared = Arc::new(Shared::new(membership(1, vec![own()?, member("node-b", MemberState::Alive)?])?));
+        let (shared, _changes) = Shared::new(membership(1, vec![own()?, member("node-b", MemberState::Alive)?])?);
+        let shared = Arc::new(shared);
         let handle = Handle { shared: Arc::clone(&shared) };
         let mut updates = handle.subscribe();
         let peer = |m: Member| Peer::from_member(&m).ok_or("callable");
@@ -158,7 +207,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_is_seen_from_the_version_it_left() -> Result<(), Box<dyn std::error::Error>> {
-        let shared = Arc::new(Shared::new(membership(1, Vec::new())?));
+        let (shared, _changes) = Shared::new(membership(1, Vec::new())?);
+        let shared = Arc::new(shared);
         let handle = Handle { shared: Arc::clone(&shared) };
         shared.publish(membership(7, Vec::new())?);
         assert_eq!(handle.changed(1).await, 7);

@@ -37,13 +37,18 @@ mod close;
 mod dial;
 mod driver;
 mod endpoint;
+mod events;
 mod handle;
+mod labels;
 mod link;
 mod links;
 mod observe;
 mod options;
 mod service;
 
+pub use events::{Events, Happened, Missed};
 pub use handle::Handle;
+pub use labels::{ChangeLabelsError, LabelChanges};
+pub use membership::Event;
 pub use options::{Options, OptionsError};
 pub use service::{BindError, RunError, Service};

@@ -116,9 +116,11 @@ impl Service {
         // Chance spreads load here; it protects nothing.
         let seed = RandomState::new().hash_one(&options.node_id);
         let core = Core::new(local, options.protocol(), seed, tokio::time::Instant::now().into_std())?;
-        let shared = Arc::new(Shared::new(core.snapshot()));
+        let (shared, label_changes) = Shared::new(core.snapshot());
+        let shared = Arc::new(shared);
         let handle = Handle { shared: Arc::clone(&shared) };
-        let driver = Driver::new(options.node_id, core, endpoint, credentials, shared, options.max_links);
+        let driver =
+            Driver::new(options.node_id, core, endpoint, credentials, (shared, label_changes), options.max_links);
         Ok(Self { driver, handle, local_addr, seeds: options.seed_peers })
     }
 

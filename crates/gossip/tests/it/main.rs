@@ -3,6 +3,7 @@
 mod binding;
 mod deaths;
 mod departures;
+mod following;
 mod hellos;
 mod links;
 mod meeting;

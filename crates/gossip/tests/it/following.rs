@@ -1,0 +1,105 @@
+//! What a follower hears, and labels that change while the node runs.
+
+use std::collections::BTreeMap;
+
+use gossip::{ChangeLabelsError, Event, Events, LabelChanges, Missed};
+use mesh_types::NodeMetadata;
+use peers_core::MembershipView as _;
+use test_cluster::{Cluster, Tuning};
+use tokio::time::timeout;
+
+use crate::{Failure, LIMIT};
+
+fn set(pairs: &[(&str, Option<&str>)]) -> LabelChanges {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned))).collect()
+}
+
+/// Returns the labels of `subject` as `viewer` sees them.
+fn labels(cluster: &Cluster, viewer: usize, subject: usize) -> BTreeMap<String, String> {
+    let view = cluster.handle(viewer).current();
+    view.get(cluster.node(subject).id()).map(|member| member.metadata.labels.clone()).unwrap_or_default()
+}
+
+/// Waits until an event is told of a node as `name` and returns all names told of it so far.
+async fn heard_of(events: &mut Events, node: &str, name: &str) -> Result<Vec<&'static str>, Failure> {
+    let mut names = Vec::new();
+    while names.last() != Some(&name) {
+        let happened = timeout(LIMIT, events.next()).await?.ok_or("the events have ended")??;
+        let (Event::Joined(member) | Event::Updated(member) | Event::Left(member)) = &happened.event else { continue };
+        if member.id.as_str() == node {
+            names.push(happened.event.name());
+        }
+    }
+    Ok(names)
+}
+
+#[tokio::test]
+async fn labels_change_on_one_node_and_spread_to_all() -> Result<(), Failure> {
+    let cluster = Cluster::start(3, Tuning::fast()).await?;
+    cluster.wait_until("all see all", LIMIT, Cluster::all_see_all).await?;
+    let node = cluster.handle(0);
+    node.change_labels(set(&[("rack", Some("r1")), ("zone", Some("a"))])).await?;
+    node.change_labels(set(&[("rack", Some("r2")), ("zone", None), ("never", None)])).await?;
+    let expected = BTreeMap::from([("rack".to_owned(), "r2".to_owned())]);
+    // Whoever has the answer sees the change; the others soon do.
+    assert_eq!(labels(&cluster, 0, 0), expected);
+    let spread = |c: &Cluster| (1..3).all(|viewer| labels(c, viewer, 0) == expected);
+    cluster.wait_until("all see the label", LIMIT, spread).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn labels_beyond_a_bound_are_refused_and_leave_the_others_alone() -> Result<(), Failure> {
+    let cluster = Cluster::start(1, Tuning::fast()).await?;
+    let node = cluster.handle(0);
+    node.change_labels(set(&[("rack", Some("r1"))])).await?;
+    let value = "v".repeat(NodeMetadata::MAX_LABEL_VALUE_BYTES + 1);
+    let refused = node.change_labels(set(&[("rack", None), ("long", Some(&value))])).await;
+    assert!(matches!(refused, Err(ChangeLabelsError::Invalid(_))), "{refused:?}");
+    assert_eq!(labels(&cluster, 0, 0), BTreeMap::from([("rack".to_owned(), "r1".to_owned())]));
+    node.change_labels(set(&[("long", value.get(1..))])).await?;
+    assert_eq!(labels(&cluster, 0, 0).len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_that_has_ended_changes_no_labels() -> Result<(), Failure> {
+    let mut cluster = Cluster::start(1, Tuning::fast()).await?;
+    let node = cluster.handle(0).clone();
+    cluster.stop(0).await;
+    let refused = timeout(LIMIT, node.change_labels(set(&[("rack", Some("r1"))]))).await?;
+    assert!(matches!(refused, Err(ChangeLabelsError::Ended)), "{refused:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_follower_hears_of_a_join_an_update_and_a_goodbye_in_order() -> Result<(), Failure> {
+    let mut cluster = Cluster::start(1, Tuning::fast()).await?;
+    let mut events = cluster.handle(0).events();
+    let setup = cluster.setup("node-1")?;
+    cluster.join(setup).await?;
+    assert_eq!(heard_of(&mut events, "node-1", "joined").await?, ["joined"]);
+    cluster.handle(1).change_labels(set(&[("rack", Some("r1"))])).await?;
+    assert_eq!(heard_of(&mut events, "node-1", "updated").await?, ["updated"]);
+    cluster.stop(1).await;
+    assert_eq!(heard_of(&mut events, "node-1", "left").await?, ["left"]);
+    assert!(events.try_next().is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_follower_who_is_behind_is_told_how_much_it_missed() -> Result<(), Failure> {
+    const UPDATES: usize = 520;
+    let cluster = Cluster::start(2, Tuning::fast()).await?;
+    cluster.wait_until("all see all", LIMIT, Cluster::all_see_all).await?;
+    let mut events = cluster.handle(0).events();
+    for update in 0..UPDATES {
+        let value = update.to_string();
+        cluster.handle(1).change_labels(set(&[("n", Some(&value))])).await?;
+        let seen = |c: &Cluster| labels(c, 0, 1).get("n") == Some(&value);
+        cluster.wait_until("the update is seen", LIMIT, seen).await?;
+    }
+    assert!(matches!(events.try_next(), Some(Err(Missed { count: 8.. }))));
+    assert!(matches!(events.try_next(), Some(Ok(_))));
+    Ok(())
+}
