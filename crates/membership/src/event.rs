@@ -47,6 +47,23 @@ pub enum Event {
 }
 
 impl Event {
+    /// Returns the member that it is about, unless it is about the local node or about nobody known.
+    #[must_use]
+    pub const fn member(&self) -> Option<&Member> {
+        match self {
+            Self::Joined(member)
+            | Self::Updated(member)
+            | Self::Suspected(member)
+            | Self::Recovered(member)
+            | Self::Unreachable(member)
+            | Self::Dead(member)
+            | Self::Left(member) => Some(member),
+            Self::Refuted { .. } | Self::Rejoined { .. } | Self::Superseded { .. } | Self::UpdateRejected { .. } => {
+                None
+            }
+        }
+    }
+
     /// Returns the kind as a metric label.
     #[must_use]
     pub const fn name(&self) -> &'static str {

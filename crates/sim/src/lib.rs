@@ -20,4 +20,4 @@ mod settings;
 
 pub use log::LogEntry;
 pub use mesh::Mesh;
-pub use settings::Settings;
+pub use settings::{Settings, Weather};

@@ -1,10 +1,13 @@
 //! What happened in a run.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::Hasher;
 use std::time::Duration;
 
 use membership::Event;
 use mesh_types::NodeId;
+use twox_hash::XxHash64;
 
 /// One event of one node. Two runs of the same settings have equal logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,18 +24,14 @@ pub struct LogEntry {
 
 impl LogEntry {
     pub(crate) fn new(at: Duration, node: NodeId, event: &Event) -> Self {
-        let about = match event {
-            Event::Joined(member)
-            | Event::Updated(member)
-            | Event::Suspected(member)
-            | Event::Recovered(member)
-            | Event::Unreachable(member)
-            | Event::Dead(member)
-            | Event::Left(member) => {
+        let about = match event.member() {
+            Some(member) => {
                 format!("{} {}.{} v{}", member.id, member.boot_epoch, member.incarnation, member.metadata_version)
             }
-            Event::UpdateRejected { node: subject, reason, detail } => format!("{subject} {reason}: {detail}"),
-            other => format!("{other:?}"),
+            None => match event {
+                Event::UpdateRejected { node: subject, reason, detail } => format!("{subject} {reason}: {detail}"),
+                other => format!("{other:?}"),
+            },
         };
         Self { at, node, kind: event.name(), about }
     }
@@ -41,5 +40,40 @@ impl LogEntry {
 impl fmt::Display for LogEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:>12.6} {} {} {}", self.at.as_secs_f64(), self.node, self.kind, self.about)
+    }
+}
+
+/// All events: hashed and counted always, kept if wanted.
+#[derive(Debug)]
+pub(crate) struct Log {
+    keeps: bool,
+    hash: XxHash64,
+    pub(crate) entries: Vec<LogEntry>,
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+}
+
+impl Log {
+    pub(crate) fn new(keeps: bool) -> Self {
+        Self { keeps, hash: XxHash64::with_seed(0), entries: Vec::new(), counts: BTreeMap::new() }
+    }
+
+    pub(crate) fn add(&mut self, at: Duration, node: &NodeId, event: &Event) {
+        *self.counts.entry(event.name()).or_default() += 1;
+        self.hash.write_u128(at.as_nanos());
+        self.hash.write(node.as_str().as_bytes());
+        self.hash.write(event.name().as_bytes());
+        if let Some(member) = event.member() {
+            self.hash.write(member.id.as_str().as_bytes());
+            self.hash.write_u64(member.boot_epoch.0);
+            self.hash.write_u64(member.incarnation.0);
+            self.hash.write_u64(member.metadata_version.0);
+        }
+        if self.keeps {
+            self.entries.push(LogEntry::new(at, node.clone(), event));
+        }
+    }
+
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash.finish()
     }
 }

@@ -1,23 +1,23 @@
 //! A mesh of cores on a virtual network.
 
-use std::collections::BTreeMap;
+mod traffic;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use membership::{Channel, Core, Input, LocalNode, Output, Rejected, Sender};
-use mesh_types::{BootEpoch, Endpoint, MemberState, Membership, NodeId, NodeMetadata, Role};
+use membership::{Core, Input, LocalNode, Rejected, Sender};
+use mesh_types::{BootEpoch, Endpoint, NodeId, NodeMetadata, Role};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::log::LogEntry;
+use crate::log::Log;
 use crate::network::{Arrival, Network};
-use crate::settings::Settings;
+use crate::settings::{Settings, Weather};
 
 /// How often a condition that is waited for is looked at, in virtual time.
 const CHECK_EVERY: Duration = Duration::from_millis(1);
-
-/// How long a dialler waits for the answer to its hello.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 struct Node {
@@ -29,6 +29,10 @@ struct Node {
     life: u32,
     core: Option<Core>,
     wake_at: Option<Instant>,
+    /// Until when the process stands still, its packets and timers with it.
+    paused_until: Option<Instant>,
+    /// How long its next dial of which seed waits.
+    patience: BTreeMap<usize, Duration>,
     labels: BTreeMap<String, String>,
 }
 
@@ -36,12 +40,16 @@ struct Node {
 #[derive(Debug)]
 pub struct Mesh {
     settings: Settings,
+    weather: Weather,
     rng: SmallRng,
     started: Instant,
     now: Instant,
     nodes: Vec<Node>,
+    by_endpoint: BTreeMap<Endpoint, usize>,
     network: Network,
-    log: Vec<LogEntry>,
+    log: Log,
+    /// Who has told whom that a member does not answer it: verifier, accuser, subject.
+    denials: BTreeSet<(usize, usize, usize)>,
 }
 
 impl Mesh {
@@ -75,10 +83,24 @@ impl Mesh {
             life: 0,
             core: None,
             wake_at: None,
+            paused_until: None,
+            patience: BTreeMap::new(),
             labels: BTreeMap::new(),
         });
-        let nodes = nodes.collect();
-        Self { rng, started, now: started, nodes, network: Network::default(), log: Vec::new(), settings }
+        let nodes: Vec<Node> = nodes.collect();
+        let by_endpoint = nodes.iter().enumerate().map(|(number, node)| (node.endpoint.clone(), number)).collect();
+        Self {
+            weather: settings.weather.clone(),
+            rng,
+            started,
+            now: started,
+            by_endpoint,
+            network: Network::new(nodes.len()),
+            nodes,
+            log: Log::new(settings.keeps_log),
+            denials: BTreeSet::new(),
+            settings,
+        }
     }
 
     /// Starts a node, again if it has run before, after `delay`.
@@ -90,8 +112,10 @@ impl Mesh {
 
     /// Kills a node: it says nothing more, and its peers are not told.
     pub fn crash(&mut self, number: usize) {
-        self.nodes[number].core = None;
-        self.nodes[number].life += 1;
+        let node = &mut self.nodes[number];
+        node.core = None;
+        node.life += 1;
+        node.paused_until = None;
         self.network.unlink(number);
     }
 
@@ -104,6 +128,11 @@ impl Mesh {
             core.handle(Input::Leave, now).expect("leaving needs no valid input");
         });
         self.nodes[number].core = None;
+    }
+
+    /// Lets a node's process stand still: neither its timers nor its packets are looked at for so long.
+    pub fn pause(&mut self, number: usize, time: Duration) {
+        self.nodes[number].paused_until = Some(self.now + time);
     }
 
     /// Sets a label of a node.
@@ -130,23 +159,37 @@ impl Mesh {
 
     /// Cuts the network between the first `count` nodes and the others.
     pub fn partition(&mut self, count: usize) {
-        for a in 0..count {
-            for b in count..self.nodes.len() {
-                self.network.block(a, b);
-            }
+        self.partition_by(|number| number < count);
+    }
+
+    /// Cuts the network between the nodes on one side and the others. Links across are gone.
+    pub fn partition_by(&mut self, is_on_one_side: impl Fn(usize) -> bool) {
+        for number in 0..self.nodes.len() {
+            self.network.access_mut(number).part = u32::from(is_on_one_side(number));
         }
+        self.network.drop_cut_links();
     }
 
     /// Lets everybody reach everybody again.
     pub fn heal(&mut self) {
-        self.network.unblock_all();
+        self.network.unite();
     }
 
-    /// Loses this share of the packets on their way to a node, 0.0 to 1.0, and none more of those that it sends.
+    /// Loses this share of the packets on their way to a node, 0.0 to 1.0; `None` for the usual.
     ///
     /// Its streams send again, so most of them arrive late.
-    pub fn set_ingress_loss(&mut self, number: usize, loss: f64) {
-        self.network.set_ingress_loss(number, loss);
+    pub fn set_ingress_loss(&mut self, number: usize, loss: impl Into<Option<f64>>) {
+        self.network.access_mut(number).ingress_loss = loss.into();
+    }
+
+    /// Loses this share of the packets on their way from a node, 0.0 to 1.0; `None` for the usual.
+    pub fn set_egress_loss(&mut self, number: usize, loss: impl Into<Option<f64>>) {
+        self.network.access_mut(number).egress_loss = loss.into();
+    }
+
+    /// Changes what the network does to packets.
+    pub fn set_weather(&mut self, weather: Weather) {
+        self.weather = weather;
     }
 
     /// Runs for some virtual time.
@@ -171,134 +214,24 @@ impl Mesh {
         }
     }
 
-    /// Returns whether all nodes run, and every one sees all as alive.
-    #[must_use]
-    pub fn all_see_all(&self) -> bool {
-        let nodes = self.nodes.len();
-        self.running().count() == nodes && self.running().all(|(_, core)| core.alive() == nodes)
-    }
-
-    /// Returns whether every running node holds `number` in `state`.
-    #[must_use]
-    pub fn all_hold(&self, number: usize, state: MemberState) -> bool {
-        self.running().all(|(_, core)| core.state_of(&self.nodes[number].id) == Some(state))
-    }
-
-    /// Returns whether the tables of all running nodes are equal, by digest.
-    #[must_use]
-    pub fn digests_agree(&self) -> bool {
-        let mut digests: Vec<u64> = self.running().map(|(_, core)| core.digest()).collect();
-        digests.dedup();
-        digests.len() <= 1
-    }
-
-    /// Returns a running node's members.
-    #[must_use]
-    pub fn view(&self, number: usize) -> Option<Membership> {
-        self.nodes[number].core.as_ref().map(Core::snapshot)
-    }
-
-    /// Returns a running node's core.
-    #[must_use]
-    pub fn core(&self, number: usize) -> Option<&Core> {
-        self.nodes[number].core.as_ref()
-    }
-
-    /// Returns a node's name.
-    #[must_use]
-    pub fn id(&self, number: usize) -> &NodeId {
-        &self.nodes[number].id
-    }
-
-    /// Returns everything that happened.
-    #[must_use]
-    pub fn log(&self) -> &[LogEntry] {
-        &self.log
-    }
-
-    /// Returns how many packets were sent.
-    #[must_use]
-    pub const fn packets(&self) -> u64 {
-        self.network.sent()
-    }
-
-    /// Returns the time since the start of the run.
-    #[must_use]
-    pub fn elapsed(&self) -> Duration {
-        self.now - self.started
-    }
-
-    fn running(&self) -> impl Iterator<Item = (usize, &Core)> {
-        self.nodes.iter().enumerate().filter_map(|(number, node)| Some((number, node.core.as_ref()?)))
-    }
-
     /// Takes the next thing that happens before `end`; returns whether there was one.
     fn step(&mut self, end: Instant) -> bool {
         let Some((at, to, life, arrival)) = self.network.pop_until(end) else {
             return false;
         };
         self.now = at;
-        if self.nodes[to].life == life {
-            self.arrive(to, arrival);
+        let node = &mut self.nodes[to];
+        if node.life != life {
+            return true;
+        }
+        match node.paused_until {
+            Some(until) if until > at => self.network.push(until, to, life, arrival),
+            _ => {
+                node.paused_until = None;
+                self.arrive(to, arrival);
+            }
         }
         true
-    }
-
-    fn arrive(&mut self, to: usize, arrival: Arrival) {
-        match arrival {
-            Arrival::Start => self.boot(to),
-            Arrival::Wake => {
-                self.nodes[to].wake_at = None;
-                self.with_core(to, |core, now| core.handle(Input::Timeout, now).expect("a timer is no input"));
-            }
-            Arrival::Message { from, bytes } => self.on_message(to, from, bytes),
-            Arrival::Hello { from, from_life, bytes } => self.on_hello(to, from, from_life, &bytes),
-            Arrival::HelloAck { from, from_life, bytes } => {
-                if self.nodes[from].life != from_life {
-                    return;
-                }
-                let sender = self.sender(from);
-                let waiting = self.network.take_waiting(to, from);
-                self.network.link(to, from);
-                self.with_core(to, |core, now| {
-                    core.handle_hello_ack(&sender, &bytes, now).expect("the node has just said hello");
-                });
-                for (channel, message) in waiting {
-                    self.transmit(to, from, channel, message);
-                }
-            }
-        }
-    }
-
-    fn on_message(&mut self, to: usize, from: usize, bytes: Bytes) {
-        let sender = self.nodes[from].id.clone();
-        let mut result = Ok(());
-        let message = bytes.clone();
-        self.with_core(to, |core, now| result = core.handle(Input::Message { from: &sender, bytes: message }, now));
-        match result {
-            // It overtook the answer to this node's hello: the connection keeps it until the link is up.
-            Err(Rejected::UnknownSender { .. }) if self.network.is_linked(from, to) => {
-                let again = self.now + *self.settings.latency.end();
-                self.network.push(again, to, self.nodes[to].life, Arrival::Message { from, bytes });
-            }
-            other => other.expect("cores speak the protocol"),
-        }
-    }
-
-    fn on_hello(&mut self, to: usize, from: usize, from_life: u32, bytes: &Bytes) {
-        if self.nodes[from].life != from_life || self.network.is_blocked(from, to) {
-            return;
-        }
-        let sender = self.sender(from);
-        let mut ack = None;
-        self.with_core(to, |core, now| ack = core.handle_hello(&sender, bytes, now).ok());
-        if let Some(ack) = ack {
-            self.network.link(to, from);
-            let answer = Arrival::HelloAck { from: to, from_life: self.nodes[to].life, bytes: ack };
-            if !self.carry(to, from, Channel::Stream, answer) {
-                self.network.unlink_pair(to, from);
-            }
-        }
     }
 
     fn boot(&mut self, number: usize) {
@@ -312,6 +245,7 @@ impl Mesh {
         let core = Core::new(local, self.settings.options.clone(), seed, now).expect("valid settings");
         node.core = Some(core);
         node.wake_at = None;
+        node.patience.clear();
         let seeds = self.nodes.iter().take(self.settings.seeds).map(|first| first.endpoint.clone()).collect();
         self.with_core(number, |started, at| started.handle(Input::Join(seeds), at).expect("seeds are valid"));
     }
@@ -331,102 +265,6 @@ impl Mesh {
 
     fn sender(&self, number: usize) -> Sender {
         Sender { node: self.nodes[number].id.clone(), role: role() }
-    }
-
-    /// Lets a node's core work, then does what it wants done.
-    fn with_core(&mut self, number: usize, work: impl FnOnce(&mut Core, Instant)) {
-        let local_now = self.now + self.nodes[number].skew;
-        let Some(core) = self.nodes[number].core.as_mut() else { return };
-        work(core, local_now);
-        let mut outputs = Vec::new();
-        while let Some(output) = core.poll_output() {
-            outputs.push(output);
-        }
-        for output in outputs {
-            self.perform(number, output);
-        }
-        self.set_wake(number);
-    }
-
-    fn perform(&mut self, number: usize, output: Output) {
-        match output {
-            Output::Send { to, channel, bytes, .. } => {
-                let target = self.nodes.iter().position(|node| node.id == to).expect("cores know real nodes only");
-                self.transmit(number, target, channel, bytes);
-            }
-            Output::Connect { endpoint } => {
-                if let Some(target) = self.nodes.iter().position(|node| node.endpoint == endpoint) {
-                    self.dial(number, target, None);
-                }
-            }
-            Output::Event(event) => {
-                let entry = LogEntry::new(self.now - self.started, self.nodes[number].id.clone(), &event);
-                self.log.push(entry);
-            }
-            Output::Rtt { .. } => {}
-        }
-    }
-
-    fn transmit(&mut self, from: usize, to: usize, channel: Channel, bytes: Bytes) {
-        if self.network.is_linked(from, to) {
-            self.carry(from, to, channel, Arrival::Message { from, bytes });
-        } else {
-            self.dial(from, to, Some((channel, bytes)));
-        }
-    }
-
-    fn dial(&mut self, from: usize, to: usize, message: Option<(Channel, Bytes)>) {
-        if message.is_none() && self.network.is_linked(from, to) {
-            return;
-        }
-        if !self.network.wait(from, to, message) {
-            return;
-        }
-        if self.nodes[to].core.is_none() || self.network.is_blocked(from, to) {
-            // Nobody answers: whatever waited is lost.
-            self.network.take_waiting(from, to);
-            return;
-        }
-        let Some(bytes) = self.nodes[from].core.as_ref().map(Core::hello) else { return };
-        let from_life = self.nodes[from].life;
-        // The handshake takes one round trip before the hello can go.
-        let handshake = *self.settings.latency.end() * 2;
-        let hello = Arrival::Hello { from, from_life, bytes };
-        let travel =
-            self.travel_time(to, Channel::Stream).map(|time| time + handshake).filter(|time| *time < DIAL_TIMEOUT);
-        match travel {
-            Some(time) => self.network.push(self.now + time, to, self.nodes[to].life, hello),
-            None => drop(self.network.take_waiting(from, to)),
-        }
-    }
-
-    /// Puts something on its way; returns whether it will arrive.
-    fn carry(&mut self, from: usize, to: usize, channel: Channel, arrival: Arrival) -> bool {
-        if self.network.is_blocked(from, to) {
-            return false;
-        }
-        let travel = self.travel_time(to, channel);
-        if let Some(time) = travel {
-            self.network.push(self.now + time, to, self.nodes[to].life, arrival);
-        }
-        travel.is_some()
-    }
-
-    fn travel_time(&mut self, to: usize, channel: Channel) -> Option<Duration> {
-        let loss = self.network.ingress_loss(to).unwrap_or(self.settings.loss);
-        self.network.travel_time(&mut self.rng, &self.settings.latency, loss, channel)
-    }
-
-    fn set_wake(&mut self, number: usize) {
-        let node = &mut self.nodes[number];
-        let due = node.core.as_ref().and_then(Core::poll_timeout).map(|local| (local - node.skew).max(self.now));
-        if let Some(due) = due
-            && node.wake_at.is_none_or(|at| due < at)
-        {
-            node.wake_at = Some(due);
-            let life = node.life;
-            self.network.push(due, number, life, Arrival::Wake);
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Packets under way, and what happens to them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -8,11 +9,16 @@ use membership::Channel;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
+use crate::settings::Weather;
+
 /// How long a stream waits before it sends a lost packet again.
 const RETRANSMIT: Duration = Duration::from_millis(50);
 
 /// Sends of one packet of a stream before its connection is given up.
 const MOST_SENDS: u32 = 20;
+
+/// Most messages that wait for one link, as in the real shell.
+const MOST_WAITING: usize = 32;
 
 /// Something that will happen at a node, by its number.
 #[derive(Debug)]
@@ -23,94 +29,178 @@ pub(crate) enum Arrival {
     Start,
     /// A message on an established link.
     Message { from: usize, bytes: Bytes },
-    /// A node dials: its hello has arrived. Lives count the starts of both.
-    Hello { from: usize, from_life: u32, bytes: Bytes },
+    /// A node dials: its hello has arrived.
+    Hello { from: usize, dial: u64, bytes: Bytes },
     /// The answer to the hello has arrived.
-    HelloAck { from: usize, from_life: u32, bytes: Bytes },
+    HelloAck { from: usize, dial: u64, bytes: Bytes },
+    /// Whatever came of a dial of this node, it is over.
+    DialOver { to: usize, dial: u64 },
 }
 
 /// Messages in the order they were sent.
-type Waiting = Vec<(Channel, Bytes)>;
+pub(crate) type Waiting = Vec<(Channel, Bytes)>;
+
+/// A dial under way.
+#[derive(Debug)]
+struct Dial {
+    number: u64,
+    waiting: Waiting,
+}
+
+/// One arrival, ordered by when it is due.
+#[derive(Debug)]
+struct Due {
+    at: Instant,
+    number: u64,
+    to: usize,
+    life: u32,
+    arrival: Arrival,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.number) == (other.at, other.number)
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+/// What one node's own connection to the network does to its packets.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Access {
+    /// Share lost on the way to it, where it is not the usual.
+    pub(crate) ingress_loss: Option<f64>,
+    /// Share lost on the way from it, where it is not the usual.
+    pub(crate) egress_loss: Option<f64>,
+    /// Which part of a divided network it is in.
+    pub(crate) part: u32,
+}
+
+/// What became of a packet.
+#[derive(Debug, Default)]
+pub(crate) struct Travel {
+    /// How long each copy that arrives takes; none if it is lost.
+    pub(crate) times: Vec<Duration>,
+}
 
 /// What is under way, and which links are up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Network {
-    queue: BTreeMap<(Instant, u64), (usize, u32, Arrival)>,
+    queue: BinaryHeap<Reverse<Due>>,
     next_number: u64,
-    links: BTreeSet<(usize, usize)>,
-    /// Messages that wait for their link, by dialler and target.
-    waiting: BTreeMap<(usize, usize), Waiting>,
-    /// Pairs that cannot reach each other.
-    blocked: BTreeSet<(usize, usize)>,
-    /// Share of the packets lost on their way to a node, where it is not the usual.
-    ingress_loss: BTreeMap<usize, f64>,
+    links: Vec<BTreeSet<usize>>,
+    /// Dials under way, by dialler and target.
+    dials: BTreeMap<(usize, usize), Dial>,
+    access: Vec<Access>,
     sent: u64,
+    sent_bytes: u64,
 }
 
 impl Network {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Self {
+            queue: BinaryHeap::new(),
+            next_number: 0,
+            links: vec![BTreeSet::new(); nodes],
+            dials: BTreeMap::new(),
+            access: vec![Access::default(); nodes],
+            sent: 0,
+            sent_bytes: 0,
+        }
+    }
+
     /// Puts something on its way to life `life` of node `to`.
     pub(crate) fn push(&mut self, at: Instant, to: usize, life: u32, arrival: Arrival) {
         self.next_number += 1;
-        self.queue.insert((at, self.next_number), (to, life, arrival));
+        self.queue.push(Reverse(Due { at, number: self.next_number, to, life, arrival }));
     }
 
     pub(crate) fn pop_until(&mut self, limit: Instant) -> Option<(Instant, usize, u32, Arrival)> {
-        let first = self.queue.first_entry().filter(|first| first.key().0 <= limit)?;
-        let ((at, _), (to, life, arrival)) = first.remove_entry();
+        self.queue.peek().filter(|first| first.0.at <= limit)?;
+        let Due { at, to, life, arrival, .. } = self.queue.pop()?.0;
         Some((at, to, life, arrival))
     }
 
     pub(crate) fn is_linked(&self, a: usize, b: usize) -> bool {
-        self.links.contains(&(a.min(b), a.max(b)))
+        self.links[a].contains(&b)
     }
 
     pub(crate) fn link(&mut self, a: usize, b: usize) {
-        self.links.insert((a.min(b), a.max(b)));
+        self.links[a].insert(b);
+        self.links[b].insert(a);
     }
 
-    /// Drops all links of a node, and what waits for new ones.
+    /// Drops all links of a node, and its dials.
     pub(crate) fn unlink(&mut self, node: usize) {
-        self.links.retain(|(a, b)| *a != node && *b != node);
-        self.waiting.retain(|(a, b), _| *a != node && *b != node);
+        for other in std::mem::take(&mut self.links[node]) {
+            self.links[other].remove(&node);
+        }
+        self.dials.retain(|(dialler, _), _| *dialler != node);
     }
 
     pub(crate) fn unlink_pair(&mut self, a: usize, b: usize) {
-        self.links.remove(&(a.min(b), a.max(b)));
-        self.waiting.remove(&(b, a));
+        self.links[a].remove(&b);
+        self.links[b].remove(&a);
     }
 
-    /// Keeps a message until the link is up; returns whether this is the first, so that somebody must dial.
-    pub(crate) fn wait(&mut self, from: usize, to: usize, message: Option<(Channel, Bytes)>) -> bool {
-        let is_first = !self.waiting.contains_key(&(from, to));
-        self.waiting.entry((from, to)).or_default().extend(message);
-        is_first
+    /// Begins a dial; `None` if one is under way, which then carries the message too.
+    pub(crate) fn begin_dial(&mut self, from: usize, to: usize, message: Option<(Channel, Bytes)>) -> Option<u64> {
+        if let Some(dial) = self.dials.get_mut(&(from, to)) {
+            if dial.waiting.len() >= MOST_WAITING {
+                dial.waiting.remove(0);
+            }
+            dial.waiting.extend(message);
+            return None;
+        }
+        self.next_number += 1;
+        let number = self.next_number;
+        self.dials.insert((from, to), Dial { number, waiting: message.into_iter().collect() });
+        Some(number)
     }
 
-    pub(crate) fn take_waiting(&mut self, from: usize, to: usize) -> Waiting {
-        self.waiting.remove(&(from, to)).unwrap_or_default()
+    /// Ends a dial and returns what waited for it; `None` if it is over already.
+    pub(crate) fn end_dial(&mut self, from: usize, to: usize, number: u64) -> Option<Waiting> {
+        self.dials.get(&(from, to)).filter(|dial| dial.number == number)?;
+        self.dials.remove(&(from, to)).map(|dial| dial.waiting)
     }
 
-    pub(crate) fn block(&mut self, a: usize, b: usize) {
-        self.blocked.insert((a.min(b), a.max(b)));
-        self.links.remove(&(a.min(b), a.max(b)));
+    pub(crate) fn is_dialling(&self, from: usize, to: usize, number: u64) -> bool {
+        self.dials.get(&(from, to)).is_some_and(|dial| dial.number == number)
     }
 
-    pub(crate) fn unblock_all(&mut self) {
-        self.blocked.clear();
+    pub(crate) fn access_mut(&mut self, node: usize) -> &mut Access {
+        &mut self.access[node]
     }
 
-    pub(crate) fn is_blocked(&self, a: usize, b: usize) -> bool {
-        self.blocked.contains(&(a.min(b), a.max(b)))
+    /// Drops the links between parts of a divided network.
+    pub(crate) fn drop_cut_links(&mut self) {
+        let Self { links, access, .. } = self;
+        for (node, linked) in links.iter_mut().enumerate() {
+            linked.retain(|other| access[*other].part == access[node].part);
+        }
     }
 
-    /// Sets the share of packets that are lost on their way to a node; those it sends are not touched.
-    pub(crate) fn set_ingress_loss(&mut self, node: usize, loss: f64) {
-        self.ingress_loss.insert(node, loss);
+    /// Lets everybody reach everybody again.
+    pub(crate) fn unite(&mut self) {
+        for access in &mut self.access {
+            access.part = 0;
+        }
     }
 
-    /// Returns the share of packets lost on their way to a node, if that is not the usual.
-    pub(crate) fn ingress_loss(&self, node: usize) -> Option<f64> {
-        self.ingress_loss.get(&node).copied()
+    pub(crate) fn is_cut(&self, a: usize, b: usize) -> bool {
+        self.access[a].part != self.access[b].part
     }
 
     /// Packets sent so far.
@@ -118,28 +208,51 @@ impl Network {
         self.sent
     }
 
-    /// Counts a packet and decides how long it takes; `None` if it never arrives.
-    pub(crate) fn travel_time(
+    /// Bytes sent so far, without what QUIC and IP add.
+    pub(crate) const fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
+    }
+
+    /// Counts a packet and decides what becomes of it.
+    pub(crate) fn travel(
         &mut self,
         rng: &mut SmallRng,
-        latency: &std::ops::RangeInclusive<Duration>,
-        loss: f64,
-        channel: Channel,
-    ) -> Option<Duration> {
-        let mut time = rng.random_range(latency.clone());
+        weather: &Weather,
+        (from, to): (usize, usize),
+        (channel, bytes): (Channel, usize),
+    ) -> Travel {
         self.sent += 1;
+        self.sent_bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
+        let mut time = weather.one_way(rng);
+        if self.is_cut(from, to) {
+            return Travel::default();
+        }
         match channel {
-            Channel::Datagram => (!rng.random_bool(loss)).then_some(time),
+            Channel::Datagram if self.is_lost(rng, weather, from, to) => Travel::default(),
+            Channel::Datagram if rng.random_bool(weather.duplication) => {
+                Travel { times: vec![time, time + weather.one_way(rng)] }
+            }
+            Channel::Datagram => Travel { times: vec![time] },
             Channel::Stream => {
                 for _ in 0..MOST_SENDS {
-                    if !rng.random_bool(loss) {
-                        return Some(time);
+                    if !self.is_lost(rng, weather, from, to) {
+                        return Travel { times: vec![time] };
                     }
                     self.sent += 1;
                     time += RETRANSMIT;
                 }
-                None
+                Travel::default()
             }
         }
+    }
+
+    fn is_lost(&self, rng: &mut SmallRng, weather: &Weather, from: usize, to: usize) -> bool {
+        let leaving = self.access[from].egress_loss;
+        let arriving = self.access[to].ingress_loss;
+        let share = match (leaving, arriving) {
+            (None, None) => weather.loss,
+            (leaving, arriving) => 1.0 - (1.0 - leaving.unwrap_or(0.0)) * (1.0 - arriving.unwrap_or(0.0)),
+        };
+        rng.random_bool(share)
     }
 }

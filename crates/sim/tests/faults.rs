@@ -86,7 +86,7 @@ fn five_nodes_of_64_killed_at_once_are_all_found_dead_and_nobody_else() {
 #[test]
 fn five_minutes_of_a_quarter_of_all_packets_lost_bring_no_verdict_on_a_living_node() {
     let replay = "64 nodes, loss 0.25, seed 1";
-    let mut mesh = joined(Settings { nodes: 64, seed: 1, loss: 0.25, ..Settings::default() });
+    let mut mesh = joined(Settings { nodes: 64, seed: 1, ..Settings::default() }.lossy(0.25));
     for _ in 0..30 {
         mesh.run_for(secs(10));
         check_bounds(&mesh, 64, replay);
@@ -154,7 +154,7 @@ fn halves_that_were_apart_longer_than_the_departed_are_shown_find_together_again
 #[test]
 fn a_run_under_faults_has_the_same_log_for_the_same_seed() {
     let run = |seed| {
-        let mut mesh = joined(Settings { nodes: 32, seed, loss: 0.1, ..Settings::default() });
+        let mut mesh = joined(Settings { nodes: 32, seed, ..Settings::default() }.lossy(0.1));
         mesh.set_ingress_loss(9, 0.9);
         mesh.crash(30);
         mesh.run_for(secs(20));

@@ -66,7 +66,7 @@ fn nobody_is_suspected_at_rest_for_an_hour_with_clocks_hours_apart() {
 #[test]
 fn the_same_seed_gives_the_same_log() {
     let run = |seed| {
-        let mut mesh = joined(Settings { nodes: 24, seed, loss: 0.1, ..Settings::default() });
+        let mut mesh = joined(Settings { nodes: 24, seed, ..Settings::default() }.lossy(0.1));
         mesh.crash(7);
         mesh.run_for(secs(30));
         mesh.start_node(7, Duration::ZERO);
@@ -157,7 +157,7 @@ fn a_mesh_of_two_decides_alone_after_three_missed_probes() {
 #[test]
 fn updates_reach_all_through_loss_and_the_digests_agree_afterwards() {
     for seed in 1..=3 {
-        let mut mesh = joined(Settings { nodes: 64, seed, loss: 0.25, ..Settings::default() });
+        let mut mesh = joined(Settings { nodes: 64, seed, ..Settings::default() }.lossy(0.25));
         for number in 0..8 {
             mesh.set_label(number, "rack", "r9");
         }
