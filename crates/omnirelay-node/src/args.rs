@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Key, PrintFormat, Sources, flag_keys as keys};
+use crate::events::EventsFormat;
 
 /// A node of the OmniRelay service mesh.
 #[derive(Debug, Parser)]
@@ -33,6 +34,9 @@ pub(crate) enum Command {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
+    /// Write membership events to standard output as they come; logs stay on standard error.
+    #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "dev_child")]
+    pub(crate) events: Option<EventsFormat>,
     /// Run as a child of `dev`: report addresses on standard output, stop when standard input closes.
     #[arg(long, hide = true)]
     pub(crate) dev_child: bool,

@@ -5,6 +5,7 @@ mod chain;
 mod config;
 mod dev;
 mod dev_child;
+mod events;
 mod health;
 mod node;
 mod run;
@@ -48,7 +49,7 @@ fn run(args: RunArgs, variables: impl Iterator<Item = (OsString, OsString)>) -> 
     let (purpose, mode) =
         if args.dev_child { (Purpose::RunInDev, Mode::DevChild) } else { (Purpose::Run, Mode::Alone) };
     let config = Config::load(&args.config.sources(variables), purpose)?;
-    Ok(run::run(&config, mode)?)
+    Ok(run::run(&config, mode, args.events)?)
 }
 
 #[expect(clippy::print_stdout, reason = "what the user asked to see")]

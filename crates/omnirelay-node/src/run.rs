@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use control_api::{Limits, PeerName, PeerRefused, Ports, Readiness, Security, Server};
 use identity::Credentials;
+use mesh_types::NodeId;
 use peers_core::MembershipView;
 use telemetry::MetricsHandle;
 use tokio::task::{JoinError, JoinSet};
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::dev_child;
+use crate::events::{EventLines, EventsFormat};
 use crate::health::PeerHealth;
 use crate::node::{self, IdentityError};
 use crate::signals::{Parent, Signals};
@@ -30,6 +32,9 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Longest wait for the control endpoint to finish its requests, likewise.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Longest wait for the reader of membership events to take the last of them.
+const EVENTS_LIMIT: Duration = Duration::from_secs(1);
 
 /// How often observations of histograms are folded when nobody scrapes.
 const UPKEEP_PERIOD: Duration = Duration::from_secs(5);
@@ -55,6 +60,8 @@ pub(crate) enum RunError {
     Control(#[source] control_api::BindError),
     #[error("cannot report the addresses to the parent process")]
     Report(#[source] io::Error),
+    #[error("cannot write membership events")]
+    Events(#[source] io::Error),
     #[error("gossip stopped by itself")]
     GossipStopped(#[source] Option<gossip::RunError>),
     #[error("the control API stopped by itself")]
@@ -78,7 +85,7 @@ pub(crate) enum Mode {
 ///
 /// # Errors
 /// It could not start, a part of it failed, or a second signal cut its end short.
-pub(crate) fn run(config: &Config, mode: Mode) -> Result<(), RunError> {
+pub(crate) fn run(config: &Config, mode: Mode, events: Option<EventsFormat>) -> Result<(), RunError> {
     telemetry::init_tracing(config.log.format, &config.log.filter).map_err(RunError::Logs)?;
     let metrics = telemetry::install_metrics().map_err(RunError::Metrics)?;
     #[expect(clippy::disallowed_methods, reason = "the edge, where the wall clock comes in")]
@@ -88,7 +95,7 @@ pub(crate) fn run(config: &Config, mode: Mode) -> Result<(), RunError> {
         .enable_all()
         .build()
         .map_err(RunError::Runtime)?;
-    let ended = runtime.block_on(serve(config, &credentials, metrics, mode));
+    let ended = runtime.block_on(serve(config, &credentials, metrics, (mode, events)));
     // After an ordered end nothing is left; after a hurried one nothing may hold the process up.
     runtime.shutdown_background();
     ended
@@ -98,13 +105,13 @@ async fn serve(
     config: &Config,
     credentials: &Arc<Credentials>,
     metrics: MetricsHandle,
-    mode: Mode,
+    (mode, events): (Mode, Option<EventsFormat>),
 ) -> Result<(), RunError> {
     let mut asked = Asked {
         signals: Signals::listen().map_err(RunError::Signals)?,
         parent: (mode == Mode::DevChild).then(Parent::watch).transpose().map_err(RunError::Parent)?,
     };
-    let mut parts = Parts::start(config, credentials, metrics).await?;
+    let mut parts = Parts::start(config, credentials, metrics, events).await?;
     tracing::info!(
         node = %credentials.spiffe_id(),
         gossip = parts.gossip_addr.map(tracing::field::display),
@@ -114,6 +121,9 @@ async fn serve(
     );
     if mode == Mode::DevChild {
         dev_child::report(parts.gossip_addr, parts.control_addr).map_err(RunError::Report)?;
+    }
+    if events.is_some() {
+        parts.print_events(credentials.spiffe_id().node()).await.map_err(RunError::Events)?;
     }
 
     let ended = tokio::select! {
@@ -155,11 +165,20 @@ struct Parts {
     control: JoinSet<()>,
     control_stop: CancellationToken,
     upkeep: JoinSet<Infallible>,
+    /// What happens to the members since before gossip ran, if it is to be written.
+    happenings: Option<gossip::Events>,
+    events: JoinSet<()>,
+    events_stop: CancellationToken,
 }
 
 impl Parts {
     /// Binds everything first, so that a port in use is found before the mesh hears of this node.
-    async fn start(config: &Config, credentials: &Arc<Credentials>, metrics: MetricsHandle) -> Result<Self, RunError> {
+    async fn start(
+        config: &Config,
+        credentials: &Arc<Credentials>,
+        metrics: MetricsHandle,
+        events: Option<EventsFormat>,
+    ) -> Result<Self, RunError> {
         let id = credentials.spiffe_id();
         let server = match config.control.enabled {
             true => Some(bind_control(config, credentials).await.map_err(RunError::Control)?),
@@ -189,6 +208,9 @@ impl Parts {
             control: JoinSet::new(),
             control_stop: CancellationToken::new(),
             upkeep: JoinSet::new(),
+            happenings: service.as_ref().filter(|_| events.is_some()).map(|service| service.handle().events()),
+            events: JoinSet::new(),
+            events_stop: CancellationToken::new(),
         };
         parts.upkeep.spawn(keep_up(metrics.clone()));
         let health = PeerHealth::new(config.gossip.suspicion_interval);
@@ -203,6 +225,16 @@ impl Parts {
             parts.control.spawn(server.run(control_api::router(ports), parts.control_stop.clone()));
         }
         Ok(parts)
+    }
+
+    /// Writes to standard output that the node is ready, and from then on what happens to the members.
+    async fn print_events(&mut self, node: &NodeId) -> io::Result<()> {
+        let mut lines = EventLines::new()?;
+        lines.ready(node, self.gossip_addr, self.control_addr).await?;
+        if let Some(happenings) = self.happenings.take() {
+            self.events.spawn(lines.follow(happenings, self.events_stop.clone()));
+        }
+        Ok(())
     }
 
     /// Waits until a part ends that nobody has stopped.
@@ -227,6 +259,8 @@ impl Parts {
         self.readiness.set_draining(true);
         self.gossip_stop.cancel();
         let left = within(LEAVE_LIMIT, "gossip", self.gossip.join_next()).await;
+        self.events_stop.cancel();
+        let told = within(EVENTS_LIMIT, "membership events", self.events.join_next()).await;
         self.control_stop.cancel();
         let closed = within(CLOSE_LIMIT, "control API", self.control.join_next()).await;
         self.upkeep.shutdown().await;
@@ -235,7 +269,9 @@ impl Parts {
             Some(Ok(Err(error))) => return Err(RunError::GossipStopped(Some(error))),
             Some(Ok(Ok(()))) | None => {}
         }
-        closed.map_or(Ok(()), |ended| ended.map_err(RunError::Panicked))?;
+        for ended in [told, closed].into_iter().flatten() {
+            ended.map_err(RunError::Panicked)?;
+        }
         tracing::info!("node has stopped");
         Ok(())
     }

@@ -2,5 +2,6 @@
 
 mod config;
 mod dev;
+mod events;
 mod process;
 mod run;
