@@ -112,6 +112,9 @@ pub(crate) struct DevArgs {
     /// Serve the control API over mutual TLS too, as outside of `dev`.
     #[arg(long)]
     pub(crate) tls_control: bool,
+    /// Start nothing: write the throwaway certificates into this folder, for nodes that you start yourself.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["once", "tls_control"])]
+    pub(crate) prepare: Option<PathBuf>,
 }
 
 impl ConfigArgs {

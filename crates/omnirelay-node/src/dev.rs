@@ -8,7 +8,9 @@ mod mesh;
 mod show;
 mod workspace;
 
+use std::fs;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::timeout;
@@ -23,19 +25,43 @@ use workspace::{ControlSecurity, Workspace};
 /// Longest wait until all nodes see all.
 const START_LIMIT: Duration = Duration::from_secs(15);
 
-/// Runs a development mesh until it is to stop, and leaves nothing behind.
+/// Runs a development mesh until it is to stop, and leaves nothing behind; or only makes the certificates for one.
 ///
 /// # Errors
 /// A node did not start, the nodes did not find one another in time, or something could not be removed.
 pub(crate) fn dev(args: &DevArgs) -> Result<(), DevError> {
+    #[expect(clippy::disallowed_methods, reason = "the edge, where the wall clock comes in")]
+    let now = SystemTime::now();
+    match &args.prepare {
+        Some(folder) => prepare(folder, &names(args.nodes), now),
+        None => run(args, now),
+    }
+}
+
+/// Writes certificates and says how to start a node with them.
+fn prepare(folder: &Path, names: &[String], now: SystemTime) -> Result<(), DevError> {
+    fs::create_dir_all(folder).map_err(DevError::Directory)?;
+    workspace::issue(names, folder, now)?;
+    let of = |name: &str, ending| folder.join(format!("{name}.{ending}"));
+    let Some(first) = names.first() else { return Ok(()) };
+    say(&format!(
+        "certificates of {} nodes and an operator are in {}; start a node with\n  \
+         omnirelay-node run --certificate {} --key {} --trust-bundle {}",
+        names.len(),
+        folder.display(),
+        of(first, "pem").display(),
+        of(first, "key").display(),
+        of("ca", "pem").display(),
+    ))
+}
+
+fn run(args: &DevArgs, now: SystemTime) -> Result<(), DevError> {
     // One thread: it waits for children and asks them for their members.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DevError::Runtime)?;
     runtime.block_on(async {
         let mut signals = Signals::listen().map_err(DevError::Signals)?;
         let names = names(args.nodes);
         let security = if args.tls_control { ControlSecurity::MutualTls } else { ControlSecurity::Plaintext };
-        #[expect(clippy::disallowed_methods, reason = "the edge, where the wall clock comes in")]
-        let now = SystemTime::now();
         let workspace = Workspace::create(&names, security, now)?;
         let mut mesh = Mesh::new(workspace.credentials(now)?);
         let shown = session(args, &names, &workspace, &mut mesh, &mut signals).await;

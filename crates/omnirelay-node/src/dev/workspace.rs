@@ -37,12 +37,7 @@ impl Workspace {
     /// Makes the directory, with certificates for the nodes `names` and for an operator.
     pub(crate) fn create(names: &[String], security: ControlSecurity, now: SystemTime) -> Result<Self, DevError> {
         let dir = TempDir::with_prefix("omnirelay-dev-").map_err(DevError::Directory)?;
-        let validity = Validity::starting(now, LIFETIME);
-        let ca = DevCa::generate(TRUST_DOMAIN, validity)?;
-        for name in names {
-            ca.issue_files(&spiffe_id("worker", name)?, validity, dir.path())?;
-        }
-        let operator = ca.issue_files(&spiffe_id("operator", "operator")?, validity, dir.path())?;
+        let operator = issue(names, dir.path(), now)?;
         Ok(Self { dir, operator, security })
     }
 
@@ -127,6 +122,16 @@ filter = "info,gossip=debug"
         let path = self.dir.path().to_owned();
         self.dir.close().map_err(|source| DevError::Remove { path, source })
     }
+}
+
+/// Writes certificates of a new CA for the nodes `names` and for an operator into `dir`, and returns the operator's.
+pub(crate) fn issue(names: &[String], dir: &Path, now: SystemTime) -> Result<CertificateFiles, DevError> {
+    let validity = Validity::starting(now, LIFETIME);
+    let ca = DevCa::generate(TRUST_DOMAIN, validity)?;
+    for name in names {
+        ca.issue_files(&spiffe_id("worker", name)?, validity, dir)?;
+    }
+    Ok(ca.issue_files(&spiffe_id("operator", "operator")?, validity, dir)?)
 }
 
 fn spiffe_id(role: &str, name: &str) -> Result<SpiffeId, DevError> {

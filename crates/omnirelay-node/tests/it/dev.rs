@@ -59,6 +59,25 @@ async fn a_mesh_that_cannot_be_made_says_why() -> TestResult {
 }
 
 #[tokio::test]
+async fn prepared_certificates_start_a_node_and_are_never_written_over() -> TestResult {
+    let dir = TempDir::new()?;
+    let prepare = ["dev", "--nodes", "2", "--prepare", "made/certificates"];
+    let made = end(dir.path(), &prepare).await?;
+    assert_eq!((made.code, made.stderr.as_str()), (Some(0), ""));
+    let (_, command) = made.stdout.trim_end().split_once("omnirelay-node ").ok_or("no command")?;
+    let check: Vec<_> = ["check-config"].into_iter().chain(command.split(' ').skip(1)).collect();
+    let checked = end(dir.path(), &check).await?;
+    let expected = "configuration is valid for spiffe://dev.omnirelay.local/cluster/dev/role/worker/node/node-a\n";
+    assert_eq!((checked.stdout.as_str(), checked.stderr.as_str()), (expected, ""));
+
+    let again = end(dir.path(), &prepare).await?;
+    assert!(again.stderr.starts_with("error: cannot make certificates: "), "{}", again.stderr);
+    assert_eq!(again.code, Some(1));
+    assert_eq!(fs::read_dir(dir.path().join("made/certificates"))?.count(), 7);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_killed_node_is_told_and_ctrl_c_stops_the_others() -> TestResult {
     let dir = TempDir::new()?;
     let mut mesh = Mesh::start(dir.path()).await?;
