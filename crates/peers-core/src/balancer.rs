@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::group::{Asked, Panic, Refusals};
 use crate::plan::{Plan, Roster};
-use crate::published::Published;
+use crate::published::{Published, pin};
 use crate::shared::Shared;
 use crate::table::Replan;
 use crate::{Chooser, Entropy, Filters, Group, PeerLease, PickCx, PickError, Reach, Refusal};
@@ -61,9 +61,10 @@ impl<C: Chooser> Balancer<C> {
     ///
     /// # Errors
     /// As [`Balancer::acquire`].
-    #[inline]
+    #[inline(always)]
     pub fn acquire_with(&self, cx: &PickCx<'_>, entropy: &mut Entropy) -> Result<PeerLease, PickError> {
-        self.picker.plan.read(|plan| self.picker.pick(plan, cx, entropy))
+        let guard = pin();
+        self.picker.pick(self.picker.plan.newest(&guard), cx, entropy)
     }
 
     /// Returns the chooser.
@@ -106,27 +107,55 @@ impl<C: Chooser> Picker<C> {
         Self { plan, chooser, filters, shared: Arc::clone(shared), counts: Counts::default() }
     }
 
-    #[inline]
+    #[inline(always)]
     fn pick(&self, plan: &Plan, cx: &PickCx<'_>, entropy: &mut Entropy) -> Result<PeerLease, PickError> {
+        let Some(group) = plan.usual() else {
+            return entropy.lend(|entropy| self.pick_drawn(plan, &{ *cx }, entropy));
+        };
+        let chosen = self.chooser.choose(group, cx, entropy);
+        if let Ok(index) = chosen
+            && let Some(lease) = group.lease_quickly(index, cx)
+        {
+            return Ok(lease);
+        }
+        entropy.lend(|entropy| self.pick_past(chosen.ok(), plan, 0, &{ *cx }, entropy))
+    }
+
+    /// Picks where the group to start in is drawn, or is not the usual one.
+    #[inline(never)]
+    fn pick_drawn(&self, plan: &Plan, cx: &PickCx<'_>, entropy: &mut Entropy) -> Result<PeerLease, PickError> {
         let start = plan.start(entropy);
         let Some(group) = plan.group(start) else { return Err(self.counted(plan.nobody.clone())) };
-        if let Ok(index) = self.chooser.choose(group, cx, entropy) {
-            if let Some(lease) = group.lease_quickly(index, cx) {
-                if !plan.is_usual(start) {
-                    self.count_unusual(plan, start, Panic::No);
-                }
-                return Ok(lease);
-            }
-            if let Asked::Leased(lease, panic) = group.lease(index, cx) {
-                self.count_unusual(plan, start, panic);
-                return Ok(lease);
-            }
+        let chosen = self.chooser.choose(group, cx, entropy);
+        if let Ok(index) = chosen
+            && let Some(lease) = group.lease_quickly(index, cx)
+        {
+            self.count_unusual(plan, start, Panic::No);
+            return Ok(lease);
+        }
+        self.pick_past(chosen.ok(), plan, start, cx, entropy)
+    }
+
+    /// Goes on where the peer at `chosen` of the group `start`, if there is one, cannot be had without a question.
+    #[cold]
+    fn pick_past(
+        &self,
+        chosen: Option<usize>,
+        plan: &Plan,
+        start: usize,
+        cx: &PickCx<'_>,
+        entropy: &mut Entropy,
+    ) -> Result<PeerLease, PickError> {
+        if let (Some(index), Some(group)) = (chosen, plan.group(start))
+            && let Asked::Leased(lease, panic) = group.lease(index, cx)
+        {
+            self.count_unusual(plan, start, panic);
+            return Ok(lease);
         }
         self.pick_slowly(plan, start, cx, entropy)
     }
 
     /// Tries the group `start` a few times more, and then all others in the order of preference.
-    #[cold]
     fn pick_slowly(
         &self,
         plan: &Plan,
@@ -181,7 +210,6 @@ impl<C: Chooser> Picker<C> {
         })
     }
 
-    #[cold]
     fn count_unusual(&self, plan: &Plan, group: usize, panic: Panic) {
         if panic == Panic::Yes || plan.disbelieves {
             self.counts.panic.fetch_add(1, Ordering::Relaxed);

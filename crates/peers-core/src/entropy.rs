@@ -7,10 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// One seed gives one sequence. It is for spreading load, not for secrets.
 #[derive(Debug, Clone)]
-pub struct Entropy(u64);
+pub struct Entropy {
+    state: u64,
+    /// The number after this one, made ahead: whoever asks has it without the wait for the multiplication.
+    next: u64,
+}
 
 thread_local! {
-    static OF_THREAD: Cell<u64> = const { Cell::new(0) };
+    /// State and next number.
+    static OF_THREAD: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
 static THREADS: AtomicU64 = AtomicU64::new(0);
@@ -19,30 +24,42 @@ impl Entropy {
     /// Makes the generator of `seed`.
     #[must_use]
     pub const fn seeded(seed: u64) -> Self {
-        Self(mix(seed))
+        let state = mix(seed).wrapping_add(STEP);
+        Self { state, next: output(state) }
     }
 
     /// Calls `draw` with this thread's generator. The first call on a thread seeds it from `seed` and the thread's
     /// number.
     pub(crate) fn of_thread<R>(seed: u64, draw: impl FnOnce(&mut Self) -> R) -> R {
         OF_THREAD.with(|state| {
-            let mut entropy = Self(state.get());
-            if entropy.0 == 0 {
+            let (known, next) = state.get();
+            let mut entropy = Self { state: known, next };
+            if known == 0 {
                 entropy = Self::seeded(seed ^ mix(THREADS.fetch_add(1, Ordering::Relaxed)));
             }
             let drawn = draw(&mut entropy);
-            state.set(entropy.0);
+            state.set((entropy.state, entropy.next));
             drawn
         })
+    }
+
+    /// Lends the generator to a call that is seldom made, without giving its address away: on the usual way it stays
+    /// in registers.
+    #[inline(always)]
+    pub(crate) fn lend<R>(&mut self, draw: impl FnOnce(&mut Self) -> R) -> R {
+        let mut lent = self.clone();
+        let drawn = draw(&mut lent);
+        *self = lent;
+        drawn
     }
 
     /// Returns the next 64 random bits.
     #[inline]
     pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0xa076_1d64_78bd_642f);
-        let wide = u128::from(self.0) * u128::from(self.0 ^ 0xe703_7ed1_a0b4_28db);
-        let (high, low) = halves(wide);
-        high ^ low
+        let drawn = self.next;
+        self.state = self.state.wrapping_add(STEP);
+        self.next = output(self.state);
+        drawn
     }
 
     /// Returns a number below `bound`; 0 if `bound` is 0.
@@ -68,6 +85,15 @@ impl Entropy {
     pub fn happens(&mut self, probability: f32) -> bool {
         unit(self.next_u64()) < probability
     }
+}
+
+const STEP: u64 = 0xa076_1d64_78bd_642f;
+
+#[inline]
+const fn output(state: u64) -> u64 {
+    let wide = (state as u128) * ((state ^ 0xe703_7ed1_a0b4_28db) as u128);
+    let (high, low) = halves(wide);
+    high ^ low
 }
 
 /// Spreads the bits of `seed` over the whole word (splitmix64's finaliser).

@@ -66,6 +66,8 @@ pub struct Group {
     pub(crate) demand: Demand,
     /// Copies of what every pick asks of the options.
     pub(crate) max_pending: u32,
+    /// The same where nothing else is asked of a peer, else 0: below it, a peer can be had without a question.
+    pub(crate) quick_max: u32,
     pub(crate) unreported: Unreported,
     pub(crate) shared: Arc<Shared>,
 }
@@ -129,20 +131,20 @@ impl Group {
 
     /// Returns the leases pending on the peer at `index`, or `None` if it is not to be chosen for `cx`: its breaker is
     /// open, it is busy, it was tried before. A peer that starts slowly is usable now and then.
-    #[inline]
+    #[inline(always)]
     pub fn pending(&self, index: usize, cx: &PickCx<'_>, entropy: &mut Entropy) -> Option<u32> {
         let candidate = self.candidates.get(index)?;
         let pending = candidate.cell.usage().pending;
         let takes_calls = candidate.cell.breaker.quick_pass().is_some();
-        if takes_calls && pending < self.max_pending && cx.exclude.is_empty() && self.demand == Demand::Nothing {
+        if takes_calls && pending < self.quick_max && cx.exclude.is_empty() {
             return Some(pending);
         }
-        self.is_usable(candidate, cx, entropy).then_some(pending)
+        entropy.lend(|entropy| self.is_usable(candidate, &{ *cx }, entropy)).then_some(pending)
     }
 
     /// Returns the expected cost of one more lease on the peer at `index` that has `pending`: its latency estimate, in
     /// nanoseconds, times the leases it would have, over its weight.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn cost(&self, index: usize, pending: u32, now: Tick) -> f32 {
         let Some(candidate) = self.candidates.get(index) else { return f32::INFINITY };
@@ -173,7 +175,7 @@ impl Group {
     }
 
     /// Leases the peer at `index`, which was found usable a moment ago, if its breaker has nothing to ask.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lease_quickly(&self, index: usize, cx: &PickCx<'_>) -> Option<PeerLease> {
         let cell = &self.candidates.get(index)?.cell;
         let pass = cell.breaker.quick_pass()?;

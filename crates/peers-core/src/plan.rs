@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::filter::{Filter, Part};
-use crate::group::{Candidate, Group};
+use crate::group::{Candidate, Demand, Group};
 use crate::shared::Shared;
 use crate::{Chooser, Entropy, Health, Peer, PickError};
 
@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     starts: Box<[u32]>,
     /// Whether that is always the first.
     starts_first: bool,
+    /// Whether it is, and picks from it are usual.
+    starts_as_usual: bool,
     /// How many of the groups are the preferred ones.
     pub(crate) preferred: usize,
     /// What to say when there are no groups.
@@ -79,9 +81,11 @@ impl Plan {
             if roster.candidates.is_empty() { PickError::NoPeers } else { PickError::NoneAvailable { retry_at: None } };
         let starts = starts(&parts);
         let mut groups = parts.iter().map(|part| group(roster, part, chooser, shared));
+        let starts_first = matches!(*starts, [] | [_] | [u32::MAX, ..]);
         Self {
             version: roster.version,
-            starts_first: matches!(*starts, [] | [_] | [u32::MAX, ..]),
+            starts_first,
+            starts_as_usual: starts_first && preferred > 0 && !disbelieves,
             starts,
             first: groups.next(),
             others: groups.collect(),
@@ -91,8 +95,13 @@ impl Plan {
         }
     }
 
+    /// Returns the group that every pick starts in, if there is one and picks from it are nothing of note.
+    #[inline(always)]
+    pub(crate) const fn usual(&self) -> Option<&Group> {
+        if self.starts_as_usual { self.first.as_ref() } else { None }
+    }
+
     /// Returns the group at `index`; the first one is no step away.
-    #[inline]
     pub(crate) fn group(&self, index: usize) -> Option<&Group> {
         if index == 0 { self.first.as_ref() } else { self.others.get(index - 1) }
     }
@@ -102,7 +111,6 @@ impl Plan {
     }
 
     /// Returns the group that a pick starts in.
-    #[inline]
     pub(crate) fn start(&self, entropy: &mut Entropy) -> usize {
         if self.starts_first { 0 } else { self.drawn_start(entropy) }
     }
@@ -113,7 +121,6 @@ impl Plan {
     }
 
     /// Returns whether a pick from the group at `index` is worth a note.
-    #[inline]
     pub(crate) const fn is_usual(&self, index: usize) -> bool {
         index < self.preferred && !self.disbelieves
     }
@@ -137,6 +144,7 @@ fn group(roster: &Roster, part: &Part, chooser: &dyn Chooser, shared: &Arc<Share
         arrangement,
         demand: part.demand,
         max_pending: shared.options.max_pending,
+        quick_max: if part.demand == Demand::Nothing { shared.options.max_pending } else { 0 },
         unreported: shared.options.breaker.unreported,
         shared: Arc::clone(shared),
     }

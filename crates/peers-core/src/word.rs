@@ -11,10 +11,24 @@ const PICK_ONE: u64 = 1 << PICK_SHIFT;
 
 /// Counts the leases on a cell, those given (modulo 2^40) and those not yet given back.
 ///
-/// Retired, it gives no more leases. Exactly one call, of [`LeaseWord::release`] or [`LeaseWord::retire`], is told
-/// that it was the one after which nobody uses the cell.
+/// Once it is retired, a call of [`LeaseWord::release`] or [`LeaseWord::retire`] is told that it was the one after
+/// which nobody uses the cell: one call, and one more for each [`Acquired::RetiredAnew`].
 #[derive(Debug)]
 pub(crate) struct LeaseWord(AtomicU64);
+
+/// What came of asking for a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Acquired {
+    /// A lease, to be given back by [`LeaseWord::release`].
+    Lease,
+    /// The cell is retired: give the lease back at once.
+    Retired,
+    /// The same, and nobody used the cell any more: whoever gives the last lease back ends it a second time.
+    RetiredAnew,
+    /// Nothing: there are as many leases as can be counted.
+    Full,
+}
 
 /// Whether the call was the one after which nobody uses the cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,19 +61,30 @@ impl LeaseWord {
         Self(AtomicU64::new(picks << PICK_SHIFT))
     }
 
-    /// Returns whether a lease was given: not when retired, nor beyond [`LeaseWord::PENDING_MAX`].
+    /// Counts a lease. Whoever acquires holds a reference to the cell already, and keeps the lease only as the answer
+    /// says.
     #[inline]
-    pub(crate) fn try_acquire(&self) -> bool {
-        let mut seen = self.0.load(Ordering::Relaxed);
-        while seen & RETIRED == 0 && seen & PENDING_MASK != PENDING_MASK {
-            // Relaxed as in Arc's clone: whoever acquires holds a reference to the cell already.
-            let next = seen.wrapping_add(PICK_ONE | PENDING_ONE);
-            match self.0.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return true,
-                Err(newer) => seen = newer,
-            }
+    pub(crate) fn acquire(&self) -> Acquired {
+        // Relaxed as in Arc's clone, for the same reason.
+        let before = self.0.fetch_add(PICK_ONE | PENDING_ONE, Ordering::Relaxed);
+        if before & RETIRED == 0 && before & PENDING_MASK != PENDING_MASK {
+            Acquired::Lease
+        } else {
+            self.acquired_in_vain(before)
         }
-        false
+    }
+
+    #[cold]
+    fn acquired_in_vain(&self, before: u64) -> Acquired {
+        if before & PENDING_MASK == PENDING_MASK {
+            // What was carried into the picks comes back as it went.
+            self.0.fetch_sub(PICK_ONE | PENDING_ONE, Ordering::Relaxed);
+            Acquired::Full
+        } else if before & PENDING_MASK == 0 {
+            Acquired::RetiredAnew
+        } else {
+            Acquired::Retired
+        }
     }
 
     /// Gives a lease back.
@@ -95,9 +120,9 @@ mod tests {
     #[test]
     fn picks_wrap_without_touching_what_is_pending() {
         let word = LeaseWord::with_picks(LeaseWord::PICKS_WRAP - 1);
-        assert!(word.try_acquire());
+        assert_eq!(word.acquire(), Acquired::Lease);
         assert_eq!(word.usage(), Usage { picks: 0, pending: 1 });
-        assert!(word.try_acquire());
+        assert_eq!(word.acquire(), Acquired::Lease);
         assert_eq!(word.usage(), Usage { picks: 1, pending: 2 });
         assert_eq!((word.release(), word.release()), (Users::Remain, Users::Remain));
         assert_eq!(word.usage(), Usage { picks: 1, pending: 0 });
@@ -106,20 +131,26 @@ mod tests {
     #[test]
     fn pending_stops_at_its_limit_instead_of_spilling_into_picks() {
         let word = LeaseWord(AtomicU64::new(PENDING_MASK - PENDING_ONE));
-        assert!(word.try_acquire());
-        assert!(!word.try_acquire());
+        assert_eq!([word.acquire(), word.acquire()], [Acquired::Lease, Acquired::Full]);
         assert_eq!(word.usage(), Usage { picks: 1, pending: LeaseWord::PENDING_MAX });
     }
 
     #[test]
     fn the_last_user_after_retirement_is_told_so_and_nobody_else() {
         let word = LeaseWord::new();
-        assert!(word.try_acquire() && word.try_acquire());
+        assert_eq!([word.acquire(), word.acquire()], [Acquired::Lease, Acquired::Lease]);
         assert_eq!(word.retire(), Users::Remain);
-        assert!(!word.try_acquire());
         assert_eq!([word.release(), word.release()], [Users::Remain, Users::NoneLeft]);
         assert_eq!(word.retire(), Users::Remain);
 
         assert_eq!(LeaseWord::new().retire(), Users::NoneLeft);
+    }
+
+    #[test]
+    fn a_lease_on_a_retired_cell_is_known_as_one_and_ends_the_cell_again_if_it_had_ended() {
+        let word = LeaseWord::new();
+        assert_eq!(word.retire(), Users::NoneLeft);
+        assert_eq!([word.acquire(), word.acquire()], [Acquired::RetiredAnew, Acquired::Retired]);
+        assert_eq!([word.release(), word.release()], [Users::Remain, Users::NoneLeft]);
     }
 }

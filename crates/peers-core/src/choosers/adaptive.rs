@@ -14,7 +14,7 @@ impl Chooser for Adaptive {
         "adaptive"
     }
 
-    #[inline]
+    #[inline(always)]
     fn choose(&self, group: &Group, cx: &PickCx<'_>, entropy: &mut Entropy) -> Result<usize, Refusal> {
         let Some((first, second)) = entropy.two_below(group.len()) else {
             return group.pending(0, cx, entropy).map(|_| 0).ok_or(Refusal::Unlucky);
@@ -35,7 +35,7 @@ struct Best {
 }
 
 impl Best {
-    #[inline]
+    #[inline(always)]
     fn consider(&mut self, group: &Group, index: usize, cx: &PickCx<'_>, entropy: &mut Entropy) {
         if let Some(pending) = group.pending(index, cx, entropy) {
             let cost = group.cost(index, pending, cx.now);
@@ -46,7 +46,7 @@ impl Best {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn other_than(first: usize, second: usize, bound: usize, entropy: &mut Entropy) -> Option<usize> {
     if bound < 3 {
         return None;

@@ -27,7 +27,7 @@ impl Chooser for TwoRandom {
         "two-random"
     }
 
-    #[inline]
+    #[inline(always)]
     fn choose(&self, group: &Group, cx: &PickCx<'_>, entropy: &mut Entropy) -> Result<usize, Refusal> {
         let Some((first, second)) = entropy.two_below(group.len()) else {
             return group.pending(0, cx, entropy).map(|_| 0).ok_or(Refusal::Unlucky);
@@ -39,7 +39,11 @@ impl Chooser for TwoRandom {
             (None, Some(b)) => Some((b, second)),
             (None, None) => None,
         };
-        let best = if self.choices > 2 { self.choose_further(best, group, cx, entropy) } else { best };
+        let best = if self.choices > 2 {
+            entropy.lend(|entropy| self.choose_further(best, group, &{ *cx }, entropy))
+        } else {
+            best
+        };
         best.map(|(_, index)| index).ok_or(Refusal::Unlucky)
     }
 }
