@@ -1,6 +1,6 @@
 //! `cargo xtask sim`: simulations, built optimised and run as programs of their own.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use clap::Subcommand;
 
@@ -11,6 +11,28 @@ use crate::process::{cargo, succeeds, workspace_root};
 pub(crate) enum Options {
     /// Compare the choosers with tower's Peak-EWMA and with Prequal, and hold ours to their limits.
     Balance(Balance),
+    /// Run meshes under faults drawn from seeds, each twice, and hold them to the protocol's invariants.
+    Membership(Membership),
+}
+
+/// Which meshes to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Membership {
+    /// How many seeds.
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    seeds: u64,
+    /// The first of them; the others follow.
+    #[arg(long, default_value_t = 1, value_name = "S")]
+    first_seed: u64,
+    /// Most nodes of a mesh: each seed draws from 2 to this.
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u16).range(2..10_000))]
+    nodes: u16,
+    /// Steps of 10 ms a run.
+    #[arg(long, default_value_t = 5_000, value_name = "N")]
+    steps: u32,
+    /// Tell what befalls the mesh of the first seed and what its nodes say.
+    #[arg(long)]
+    trace: bool,
 }
 
 /// Which part of the comparison to run.
@@ -38,18 +60,48 @@ pub(crate) struct Balance {
 /// # Errors
 /// When cargo cannot be started.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let Options::Balance(balance) = options;
-    let mut program = cargo(["run", "--quiet", "--release", "--package", "sim", "--example", "balance", "--"]);
-    // The program narrows down what it has: first how much, then which.
-    program.args(balance.quick.then_some("--quick"));
-    program.args(["--seed", &balance.seed]);
-    for (flag, value) in [("--scenario", &balance.scenario), ("--policy", &balance.policy)] {
-        if let Some(value) = value {
-            program.args([flag, value]);
-        }
-    }
-    if balance.plots {
-        program.arg("--plots").arg(workspace_root().join("docs"));
-    }
+    let mut program = match options {
+        Options::Balance(balance) => balance.program(),
+        Options::Membership(membership) => membership.program(),
+    };
     Ok(if succeeds(&mut program)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn example(name: &str) -> Command {
+    cargo(["run", "--quiet", "--release", "--package", "sim", "--example", name, "--"])
+}
+
+impl Balance {
+    fn program(&self) -> Command {
+        let mut program = example("balance");
+        // The program narrows down what it has: first how much, then which.
+        program.args(self.quick.then_some("--quick"));
+        program.args(["--seed", &self.seed]);
+        for (flag, value) in [("--scenario", &self.scenario), ("--policy", &self.policy)] {
+            if let Some(value) = value {
+                program.args([flag, value]);
+            }
+        }
+        if self.plots {
+            program.arg("--plots").arg(workspace_root().join("docs"));
+        }
+        program
+    }
+}
+
+impl Membership {
+    fn program(&self) -> Command {
+        let mut program = example("membership");
+        let numbers = [
+            ("--seeds", self.seeds),
+            ("--first-seed", self.first_seed),
+            ("--nodes", self.nodes.into()),
+            ("--steps", self.steps.into()),
+        ];
+        for (flag, number) in numbers {
+            program.args([flag, &number.to_string()]);
+        }
+        program.args(self.trace.then_some("--trace"));
+        program
+    }
 }

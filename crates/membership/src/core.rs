@@ -272,6 +272,13 @@ impl Core {
         self.table.get(node).map(|entry| entry.claim.boot_epoch)
     }
 
+    /// Returns who judged a member that is unreachable or dead: the accuser, then those who confirm it. Empty for others, and
+    /// where the verdict came without its evidence.
+    #[must_use]
+    pub fn witnesses_of(&self, node: &NodeId) -> &[NodeId] {
+        self.table.get(node).map_or(&[], |entry| entry.witnesses.as_slice())
+    }
+
     /// Returns how many members are alive or suspected by this node alone, itself included.
     #[must_use]
     pub fn alive(&self) -> usize {

@@ -14,7 +14,7 @@ pub enum MemberState {
     Suspect,
     /// A quorum of members gets no answer: it is no longer routed to, and may still come back.
     Unreachable,
-    /// It stayed unreachable: final for this life of the node.
+    /// It stayed unreachable: only its own denial, or a new life of it, brings it back.
     Dead,
     /// It said goodbye: final for this life of the node.
     Left,

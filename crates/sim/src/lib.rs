@@ -13,6 +13,7 @@
 //! ```
 
 pub mod balance;
+pub mod chaos;
 mod log;
 mod mesh;
 mod network;

@@ -235,6 +235,8 @@ impl Mesh {
     }
 
     fn boot(&mut self, number: usize) {
+        // Links and dials of an earlier life are not its own.
+        self.network.unlink(number);
         let metadata = self.metadata(number);
         let seed = self.rng.random();
         let now = self.now + self.nodes[number].skew;

@@ -21,7 +21,7 @@ const MOST_SENDS: u32 = 20;
 const MOST_WAITING: usize = 32;
 
 /// Something that will happen at a node, by its number.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Arrival {
     /// Its timer may be due.
     Wake,
@@ -35,6 +35,16 @@ pub(crate) enum Arrival {
     HelloAck { from: usize, dial: u64, bytes: Bytes },
     /// Whatever came of a dial of this node, it is over.
     DialOver { to: usize, dial: u64 },
+}
+
+impl Arrival {
+    /// Returns what it brings, if it is a message.
+    pub(crate) const fn bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Message { bytes, .. } | Self::Hello { bytes, .. } | Self::HelloAck { bytes, .. } => Some(bytes),
+            Self::Wake | Self::Start | Self::DialOver { .. } => None,
+        }
+    }
 }
 
 /// Messages in the order they were sent.
@@ -86,13 +96,6 @@ pub(crate) struct Access {
     pub(crate) egress_loss: Option<f64>,
     /// Which part of a divided network it is in.
     pub(crate) part: u32,
-}
-
-/// What became of a packet.
-#[derive(Debug, Default)]
-pub(crate) struct Travel {
-    /// How long each copy that arrives takes; none if it is lost.
-    pub(crate) times: Vec<Duration>,
 }
 
 /// What is under way, and which links are up.
@@ -213,35 +216,35 @@ impl Network {
         self.sent_bytes
     }
 
-    /// Counts a packet and decides what becomes of it.
+    /// Counts a packet and decides what becomes of it: how long each copy that arrives takes; none if it is lost.
     pub(crate) fn travel(
         &mut self,
         rng: &mut SmallRng,
         weather: &Weather,
         (from, to): (usize, usize),
         (channel, bytes): (Channel, usize),
-    ) -> Travel {
+    ) -> Vec<Duration> {
         self.sent += 1;
         self.sent_bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
         let mut time = weather.one_way(rng);
         if self.is_cut(from, to) {
-            return Travel::default();
+            return Vec::new();
         }
         match channel {
-            Channel::Datagram if self.is_lost(rng, weather, from, to) => Travel::default(),
+            Channel::Datagram if self.is_lost(rng, weather, from, to) => Vec::new(),
             Channel::Datagram if rng.random_bool(weather.duplication) => {
-                Travel { times: vec![time, time + weather.one_way(rng)] }
+                vec![time, time + weather.one_way(rng)]
             }
-            Channel::Datagram => Travel { times: vec![time] },
+            Channel::Datagram => vec![time],
             Channel::Stream => {
                 for _ in 0..MOST_SENDS {
                     if !self.is_lost(rng, weather, from, to) {
-                        return Travel { times: vec![time] };
+                        return vec![time];
                     }
                     self.sent += 1;
                     time += RETRANSMIT;
                 }
-                Travel::default()
+                Vec::new()
             }
         }
     }

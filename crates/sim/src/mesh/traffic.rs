@@ -57,7 +57,8 @@ impl Mesh {
         self.with_core(to, |core, now| ack = core.handle_hello(&sender, bytes, now).ok());
         if let Some(answer) = ack {
             self.network.link(to, from);
-            if !self.carry(to, from, Channel::Stream, |bytes| Arrival::HelloAck { from: to, dial, bytes }, &answer) {
+            if !self.carry(self.now, (to, from), Channel::Stream, &Arrival::HelloAck { from: to, dial, bytes: answer })
+            {
                 self.network.unlink_pair(to, from);
             }
         }
@@ -134,7 +135,7 @@ impl Mesh {
 
     fn transmit(&mut self, from: usize, to: usize, channel: Channel, bytes: Bytes) {
         if self.network.is_linked(from, to) {
-            self.carry(from, to, channel, |bytes| Arrival::Message { from, bytes }, &bytes);
+            self.carry(self.now, (from, to), channel, &Arrival::Message { from, bytes });
         } else {
             self.dial(from, to, Some((channel, bytes)));
         }
@@ -149,15 +150,15 @@ impl Mesh {
         let over = Arrival::DialOver { to, dial };
         let patience = if is_seed { self.patience_with(from, to) } else { DIAL_PATIENCE };
         self.network.push(self.now + patience, from, self.nodes[from].life, over);
-        let Some(hello) = self.nodes[from].core.as_ref().map(Core::hello) else { return };
+        let Some(bytes) = self.nodes[from].core.as_ref().map(Core::hello) else { return };
         // The handshake takes one round trip before the hello can go.
         let handshake = [(from, to), (to, from)].map(|way| {
-            let times = self.network.travel(&mut self.rng, &self.weather, way, (Channel::Stream, 1_200)).times;
+            let times = self.network.travel(&mut self.rng, &self.weather, way, (Channel::Stream, 1_200));
             times.first().copied()
         });
         let [Some(there), Some(back)] = handshake else { return };
         let begin = self.now + there + back;
-        self.carry_from(begin, (from, to), Channel::Stream, |bytes| Arrival::Hello { from, dial, bytes }, &hello);
+        self.carry(begin, (from, to), Channel::Stream, &Arrival::Hello { from, dial, bytes });
     }
 
     /// Returns how long a node waits for a seed this time, and doubles it for the next.
@@ -168,31 +169,14 @@ impl Mesh {
         this_time
     }
 
-    /// Puts something on its way; returns whether it will arrive.
-    fn carry(
-        &mut self,
-        from: usize,
-        to: usize,
-        channel: Channel,
-        arrival: impl Fn(Bytes) -> Arrival,
-        bytes: &Bytes,
-    ) -> bool {
-        self.carry_from(self.now, (from, to), channel, arrival, bytes)
-    }
-
-    fn carry_from(
-        &mut self,
-        begin: Instant,
-        way: (usize, usize),
-        channel: Channel,
-        arrival: impl Fn(Bytes) -> Arrival,
-        bytes: &Bytes,
-    ) -> bool {
-        let travel = self.network.travel(&mut self.rng, &self.weather, way, (channel, bytes.len()));
-        for time in &travel.times {
-            self.network.push(begin + *time, way.1, self.nodes[way.1].life, arrival(bytes.clone()));
+    /// Puts something on its way after `begin`; returns whether it will arrive.
+    fn carry(&mut self, begin: Instant, (from, to): (usize, usize), channel: Channel, arrival: &Arrival) -> bool {
+        let size = arrival.bytes().map_or(0, Bytes::len);
+        let travel = self.network.travel(&mut self.rng, &self.weather, (from, to), (channel, size));
+        for time in &travel {
+            self.network.push(begin + *time, to, self.nodes[to].life, arrival.clone());
         }
-        !travel.times.is_empty()
+        !travel.is_empty()
     }
 
     fn set_wake(&mut self, number: usize) {
