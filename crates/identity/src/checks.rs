@@ -3,14 +3,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::UnixTime;
-use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, Error as TlsError};
 
 use crate::error::{CredentialsError, CredentialsInput};
 use crate::peer;
 use crate::spiffe::SpiffeId;
-use crate::verifier::ServerChainVerifier;
+use crate::verifier::{ChainVerifier, Side};
 
 /// From when to when a certificate is valid, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +43,7 @@ pub(crate) struct Checked {
 /// Checks what peers would check, and that the key is the certificate's.
 pub(crate) fn check(
     certified: &CertifiedKey,
-    by_clients: &ServerChainVerifier,
-    by_servers: &dyn ClientCertVerifier,
+    verifier: &ChainVerifier,
     now: SystemTime,
 ) -> Result<Checked, CredentialsError> {
     let [leaf, intermediates @ ..] = certified.cert.as_slice() else {
@@ -53,20 +51,19 @@ pub(crate) fn check(
     };
     let spiffe_id = peer::spiffe_id_of(leaf).map_err(|source| CredentialsError::Unnamed { source })?;
     certified.keys_match().map_err(|source| CredentialsError::KeyMismatch { source })?;
-    let window = window(|time| by_clients.verify_chain(leaf, intermediates, time))?;
+    let window = window(|time| verifier.verify_chain(Side::Server, leaf, intermediates, time))?;
     window.contains(now)?;
-    by_clients
-        .verify_chain(leaf, intermediates, unix(now))
-        .map_err(|source| CredentialsError::Untrusted { by: "clients", source })?;
-    by_servers
-        .verify_client_cert(leaf, intermediates, unix(now))
-        .map_err(|source| CredentialsError::Untrusted { by: "servers", source })?;
+    for (peer, by) in [(Side::Server, "clients"), (Side::Client, "servers")] {
+        verifier
+            .verify_chain(peer, leaf, intermediates, unix(now))
+            .map_err(|source| CredentialsError::Untrusted { by, source })?;
+    }
     Ok(Checked { spiffe_id, window })
 }
 
 /// Reads a certificate's dates from what its verifier says at both ends of time: it looks at the leaf's
 /// dates before anything else, and its error carries them. This saves a second X.509 parser.
-fn window(verify: impl Fn(UnixTime) -> Result<(), TlsError>) -> Result<Window, CredentialsError> {
+pub(crate) fn window(verify: impl Fn(UnixTime) -> Result<(), TlsError>) -> Result<Window, CredentialsError> {
     let end_of_time = UnixTime::since_unix_epoch(Duration::MAX);
     let not_after = match verify(end_of_time) {
         Err(TlsError::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => not_after,
@@ -82,7 +79,7 @@ fn window(verify: impl Fn(UnixTime) -> Result<(), TlsError>) -> Result<Window, C
 }
 
 /// A time before 1970 is as early as can be.
-fn unix(time: SystemTime) -> UnixTime {
+pub(crate) fn unix(time: SystemTime) -> UnixTime {
     UnixTime::since_unix_epoch(time.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 

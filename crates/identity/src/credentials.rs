@@ -11,17 +11,21 @@ use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::checks::{self, Checked, Window};
 use crate::error::{CredentialsError, CredentialsInput, LoadCredentialsError};
+use crate::file_contents::Contents;
 use crate::peer::{self, PeerRefused};
 use crate::pem;
+use crate::presented::Presented;
+use crate::revocation_list::Authorities;
+use crate::revocations::Revocations;
 use crate::spiffe::SpiffeId;
-use crate::verifier::ServerChainVerifier;
+use crate::verifier::{ChainVerifier, Side};
 
 /// Where a node's credentials lie, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +42,17 @@ pub struct CertificateFiles {
 ///
 /// Credentials that exist were good at the time they were loaded: the key is the certificate's, the chain
 /// leads to the trust bundle for clients and for servers, the certificate names one node. To take up a
-/// renewed certificate, load again; connections that are open keep what they began with. Cloning is a
-/// handful of reference counts.
+/// renewed certificate, load again; connections that are open keep what they began with. A
+/// [`CredentialSource`](crate::CredentialSource) tells who uses them that there are others. What they know of
+/// revoked certificates is no part of them but shared: see [`Revocations`]. Cloning is a handful of reference counts.
 #[derive(Clone)]
 pub struct Credentials {
     spiffe_id: SpiffeId,
     window: Window,
+    certified: Arc<CertifiedKey>,
+    /// The trust bundle, then the intermediates of our own chain: who may sign revocation lists.
+    authorities: Arc<[CertificateDer<'static>]>,
+    verifier: ChainVerifier,
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
 }
@@ -57,17 +66,8 @@ impl Credentials {
     /// # Errors
     /// The first fault, and the file it was found in.
     pub fn load(files: &CertificateFiles, now: SystemTime) -> Result<Self, LoadCredentialsError> {
-        let read = |input| {
-            let path = path_of(files, input);
-            read_bounded(path).map_err(|source| LoadCredentialsError::Read { input, path: path.to_owned(), source })
-        };
-        let certificate = read(CredentialsInput::Certificate)?;
-        let key = read(CredentialsInput::Key)?;
-        let trust_bundle = read(CredentialsInput::TrustBundle)?;
-        Self::from_pem(&certificate, &key, &trust_bundle, now).map_err(|source| {
-            let input = source.input();
-            LoadCredentialsError::Unusable { input, path: path_of(files, input).to_owned(), source }
-        })
+        let CertificateFiles { certificate, key, trust_bundle } = files;
+        Contents::read(&[certificate.clone(), key.clone(), trust_bundle.clone()]).credentials(files, now)
     }
 
     /// Parses and checks credentials as of `now`; each part is PEM of at most 1 MiB.
@@ -81,18 +81,63 @@ impl Credentials {
         now: SystemTime,
     ) -> Result<Self, CredentialsError> {
         let chain = certificates(certificate, CredentialsInput::Certificate)?;
-        let roots = Arc::new(anchors(trust_bundle)?);
+        let bundle = certificates(trust_bundle, CredentialsInput::TrustBundle)?;
+        let authorities = bundle.iter().chain(chain.iter().skip(1)).cloned().collect();
+        let roots = Arc::new(anchors(bundle)?);
         let provider = provider();
         let certified = Arc::new(certified_key(chain, key, &provider)?);
+        let verifier = ChainVerifier::new(roots, &provider, Revocations::default());
+        let Checked { spiffe_id, window } = checks::check(&certified, &verifier, now)?;
+        Ok(Self::assemble(spiffe_id, window, certified, authorities, verifier))
+    }
 
-        let algorithms = provider.signature_verification_algorithms;
-        let server_verifier = ServerChainVerifier { roots: Arc::clone(&roots), algorithms };
-        let client_verifier = client_verifier(roots, Arc::clone(&provider));
-        let Checked { spiffe_id, window } = checks::check(&certified, &server_verifier, client_verifier.as_ref(), now)?;
+    fn assemble(
+        spiffe_id: SpiffeId,
+        window: Window,
+        certified: Arc<CertifiedKey>,
+        authorities: Arc<[CertificateDer<'static>]>,
+        verifier: ChainVerifier,
+    ) -> Self {
+        let client = Arc::new(client_base(verifier.clone(), Arc::clone(&certified)));
+        let server = Arc::new(server_base(verifier.clone(), Arc::clone(&certified)));
+        Self { spiffe_id, window, certified, authorities, verifier, client, server }
+    }
 
-        let client = client_base(server_verifier, Arc::clone(&certified), Arc::clone(&provider));
-        let server = server_base(client_verifier, certified, provider);
-        Ok(Self { spiffe_id, window, client: Arc::new(client), server: Arc::new(server) })
+    /// Returns the same credentials, which check peers against `revocations` instead of a set of their own.
+    #[must_use]
+    pub fn with_revocations(&self, revocations: &Revocations) -> Self {
+        let Self { spiffe_id, window, certified, authorities, verifier, .. } = self.clone();
+        Self::assemble(spiffe_id, window, certified, authorities, verifier.with_revocations(revocations.clone()))
+    }
+
+    /// Returns the lists of revoked certificates that peers are checked against.
+    #[must_use]
+    pub const fn revocations(&self) -> &Revocations {
+        self.verifier.revocations()
+    }
+
+    /// Returns who may sign revocation lists.
+    pub(crate) fn authorities(&self) -> Authorities<'_> {
+        Authorities { certificates: &self.authorities, algorithms: self.verifier.algorithms() }
+    }
+
+    /// Returns whether our own certificate, or one of those it comes with, has been revoked.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        let checked = self.revocations().check(self.certified.cert.iter(), checks::unix(SystemTime::UNIX_EPOCH));
+        checked == Err(rustls::CertificateError::Revoked)
+    }
+
+    /// Returns whether both show the same certificate.
+    #[must_use]
+    pub fn shows_same_certificate(&self, other: &Self) -> bool {
+        self.certified.cert == other.certified.cert
+    }
+
+    /// Returns the serial number of our certificate in hexadecimal, as the CA's records have it.
+    #[must_use]
+    pub fn serial(&self) -> String {
+        self.certified.cert.first().map(peer::serial_of).unwrap_or_default()
     }
 
     /// Returns who we are, as our certificate says.
@@ -136,6 +181,15 @@ impl Credentials {
         Arc::new(config)
     }
 
+    /// Returns [`Credentials::server_config`] for one connection, which notes in `presented` whom the client claims to be,
+    /// even if it is refused.
+    #[must_use]
+    pub fn server_config_noting(&self, alpn: &[&[u8]], presented: &Presented) -> Arc<ServerConfig> {
+        let mut config = server_base(self.verifier.noting(presented.clone()), Arc::clone(&self.certified));
+        config.alpn_protocols = owned(alpn);
+        Arc::new(config)
+    }
+
     /// Returns who the peer is, if it is of our trust domain and our cluster.
     ///
     /// `chain` is what the peer showed in a handshake made with our configurations, leaf first: that
@@ -145,6 +199,36 @@ impl Credentials {
     /// Why the peer is refused; [`PeerRefused::reason`] has it as a word for metrics.
     pub fn verify_peer(&self, chain: &[CertificateDer<'_>]) -> Result<SpiffeId, PeerRefused> {
         peer::verify(&self.spiffe_id, chain)
+    }
+
+    /// Checks a peer again whose connection is open: whether a handshake now would succeed.
+    ///
+    /// TLS looks at certificates once. Call this when the credentials or their revocations have changed, and when the
+    /// peer's certificate runs out ([`Credentials::peer_not_after`]). `side` is the peer's.
+    ///
+    /// # Errors
+    /// Why the connection must not go on.
+    pub fn recheck(&self, side: Side, chain: &[CertificateDer<'_>], now: SystemTime) -> Result<SpiffeId, PeerRefused> {
+        let (leaf, intermediates) = chain.split_first().ok_or(PeerRefused::NoCertificate)?;
+        let checked = self.verifier.verify(side, leaf, intermediates, checks::unix(now));
+        checked.map_err(|source| PeerRefused::Certificate { source })?;
+        self.verify_peer(chain)
+    }
+
+    /// Returns the last moment at which the certificate of a peer is valid; `None` if that cannot be read.
+    #[must_use]
+    pub fn peer_not_after(&self, chain: &[CertificateDer<'_>]) -> Option<SystemTime> {
+        let leaf = chain.first()?;
+        let window = checks::window(|time| self.verifier.verify_chain(Side::Server, leaf, &[], time));
+        Some(window.ok()?.not_after)
+    }
+
+    pub(crate) const fn certified(&self) -> &Arc<CertifiedKey> {
+        &self.certified
+    }
+
+    pub(crate) const fn verifier(&self) -> &ChainVerifier {
+        &self.verifier
     }
 }
 
@@ -162,18 +246,19 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 /// Reads one byte past the limit at most, for `from_pem` to refuse.
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(Credentials::MAX_INPUT_BYTES).map_err(io::Error::other)?;
     File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-fn path_of(files: &CertificateFiles, input: CredentialsInput) -> &Path {
+pub(crate) fn path_of(files: &CertificateFiles, input: CredentialsInput) -> &Path {
     match input {
-        CredentialsInput::Certificate => &files.certificate,
         CredentialsInput::Key => &files.key,
         CredentialsInput::TrustBundle => &files.trust_bundle,
+        // Lists have a file of their own, which no fault in these three names.
+        CredentialsInput::Certificate | CredentialsInput::RevocationLists => &files.certificate,
     }
 }
 
@@ -187,9 +272,9 @@ fn certificates(bytes: &[u8], input: CredentialsInput) -> Result<Vec<Certificate
     if found.is_empty() { Err(CredentialsError::NoCertificate { input }) } else { Ok(found) }
 }
 
-fn anchors(bytes: &[u8]) -> Result<RootCertStore, CredentialsError> {
+fn anchors(bundle: Vec<CertificateDer<'static>>) -> Result<RootCertStore, CredentialsError> {
     let mut roots = RootCertStore::empty();
-    for (index, certificate) in certificates(bytes, CredentialsInput::TrustBundle)?.into_iter().enumerate() {
+    for (index, certificate) in bundle.into_iter().enumerate() {
         roots.add(certificate).map_err(|source| CredentialsError::BadAnchor { position: index + 1, source })?;
     }
     Ok(roots)
@@ -211,20 +296,8 @@ fn certified_key(
     Ok(CertifiedKey::new(chain, key))
 }
 
-/// Demands a certificate, and sends no list of CAs: each node has one certificate to show.
-fn client_verifier(roots: Arc<RootCertStore>, provider: Arc<CryptoProvider>) -> Arc<dyn ClientCertVerifier> {
-    WebPkiClientVerifier::builder_with_provider(roots, provider)
-        .clear_root_hint_subjects()
-        .build()
-        .expect("there is a trust anchor, and no revocation list that could be malformed")
-}
-
-fn client_base(
-    verifier: ServerChainVerifier,
-    certified: Arc<CertifiedKey>,
-    provider: Arc<CryptoProvider>,
-) -> ClientConfig {
-    let mut config = ClientConfig::builder_with_provider(provider)
+fn client_base(verifier: ChainVerifier, certified: Arc<CertifiedKey>) -> ClientConfig {
+    let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .expect("ring speaks TLS 1.3")
         .dangerous()
@@ -237,16 +310,20 @@ fn client_base(
     config
 }
 
-fn server_base(
+fn server_base(verifier: ChainVerifier, certified: Arc<CertifiedKey>) -> ServerConfig {
+    server_config(Arc::new(verifier), Arc::new(SingleCertAndKey::from(certified)))
+}
+
+/// Makes the one kind of server configuration there is.
+pub(crate) fn server_config(
     verifier: Arc<dyn ClientCertVerifier>,
-    certified: Arc<CertifiedKey>,
-    provider: Arc<CryptoProvider>,
+    resolver: Arc<dyn ResolvesServerCert>,
 ) -> ServerConfig {
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .expect("ring speaks TLS 1.3")
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        .with_cert_resolver(resolver);
     // See `client_base`: no resumption, so neither sessions nor tickets.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -254,6 +331,6 @@ fn server_base(
     config
 }
 
-fn owned(alpn: &[&[u8]]) -> Vec<Vec<u8>> {
+pub(crate) fn owned(alpn: &[&[u8]]) -> Vec<Vec<u8>> {
     alpn.iter().map(|protocol| protocol.to_vec()).collect()
 }

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::peer::ReadSpiffeIdError;
+use crate::revocation_error::RevocationFileError;
+use crate::source::ReplaceCredentialsError;
 
-/// One of the three parts that credentials are made of.
+/// One of the parts that credentials are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CredentialsInput {
@@ -17,6 +19,8 @@ pub enum CredentialsInput {
     Key,
     /// The certificates of the CAs that vouch for peers.
     TrustBundle,
+    /// The lists of revoked certificates.
+    RevocationLists,
 }
 
 impl fmt::Display for CredentialsInput {
@@ -25,6 +29,7 @@ impl fmt::Display for CredentialsInput {
             Self::Certificate => "certificate",
             Self::Key => "key",
             Self::TrustBundle => "trust bundle",
+            Self::RevocationLists => "revocation lists",
         })
     }
 }
@@ -139,7 +144,7 @@ impl CredentialsError {
     }
 }
 
-/// Why credentials could not be loaded from files. Both variants name the file.
+/// Why credentials could not be loaded from files. Each variant names the file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadCredentialsError {
@@ -163,14 +168,40 @@ pub enum LoadCredentialsError {
         /// What is wrong with it.
         source: CredentialsError,
     },
+    /// The certificate is good, and has been revoked.
+    #[error("certificate `{}` with serial number {serial} has been revoked", path.display())]
+    Revoked {
+        /// The file of the certificate.
+        path: PathBuf,
+        /// Its serial number, in hexadecimal.
+        serial: String,
+    },
+    /// The certificate is good, but cannot take the place of the one in use.
+    #[error("cannot use certificate `{}` instead of the one in use", path.display())]
+    NotAReplacement {
+        /// The file of the certificate.
+        path: PathBuf,
+        /// Why not.
+        source: ReplaceCredentialsError,
+    },
+    /// The revocation lists cannot be used.
+    #[error("cannot use revocation lists `{}`", path.display())]
+    Revocations {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: RevocationFileError,
+    },
 }
 
 impl LoadCredentialsError {
-    /// Returns which of the three files is at fault.
+    /// Returns which of the files is at fault.
     #[must_use]
     pub const fn input(&self) -> CredentialsInput {
         match self {
             Self::Read { input, .. } | Self::Unusable { input, .. } => *input,
+            Self::Revoked { .. } | Self::NotAReplacement { .. } => CredentialsInput::Certificate,
+            Self::Revocations { .. } => CredentialsInput::RevocationLists,
         }
     }
 }

@@ -6,7 +6,11 @@
 //! DNS is checked: who a peer is stands in the [`SpiffeId`] of its certificate, which
 //! [`Credentials::verify_peer`] reads after the handshake, before any data flows.
 //!
-//! Key bytes do not leave this crate, and it reads no clock: `now` comes in. The one exception is inside
+//! A [`CredentialSource`] is where transports get credentials from and hear that there are new ones: [`FileCredentials`] watch
+//! files, [`SharedCredentials`] are set by whoever has them. Both share a set of [`Revocations`], which every handshake is
+//! checked against.
+//!
+//! Key bytes do not leave this crate, and it reads no clock: `now` comes in. The exceptions are who watches files, and
 //! rustls, which asks the system for the time of each handshake.
 //!
 //! ```
@@ -20,16 +24,33 @@
 mod checks;
 mod credentials;
 mod error;
+mod file_contents;
+mod files;
+mod live;
 mod peer;
 mod pem;
+mod presented;
 mod refusal;
+mod report;
+mod revocation_error;
+mod revocation_list;
+mod revocations;
+mod source;
 mod spiffe;
 mod trust_domain;
 mod verifier;
 
 pub use credentials::{CertificateFiles, Credentials};
 pub use error::{CredentialsError, CredentialsInput, LoadCredentialsError};
+pub use files::{FileCredentials, FileOptions};
+pub use live::live_server_config;
 pub use peer::{PeerRefused, ReadSpiffeIdError};
+pub use presented::Presented;
 pub use refusal::{RefusalReason, refusal_reason, refusal_reason_of_alert};
+pub use revocation_error::{LearnRevocationsError, RevocationFileError};
+pub use revocation_list::{CrlNumber, RevocationHead};
+pub use revocations::{Learnt, Revocations, StaleLists};
+pub use source::{CredentialSource, CredentialsFuture, ReplaceCredentialsError, SharedCredentials};
 pub use spiffe::{ParseSpiffeIdError, SpiffeId};
 pub use trust_domain::{TrustDomain, TrustDomainError};
+pub use verifier::Side;

@@ -4,7 +4,7 @@ use mesh_types::ClusterId;
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
-use crate::refusal::RefusalReason;
+use crate::refusal::{RefusalReason, refusal_reason};
 use crate::spiffe::{ParseSpiffeIdError, SpiffeId};
 use crate::trust_domain::TrustDomain;
 
@@ -57,6 +57,12 @@ pub(crate) fn spiffe_id_of(certificate: &CertificateDer<'_>) -> Result<SpiffeId,
     uri.parse().map_err(|source| ReadSpiffeIdError::NotANode { source })
 }
 
+/// Returns a certificate's serial number in hexadecimal; empty if it cannot be decoded.
+pub(crate) fn serial_of(certificate: &CertificateDer<'_>) -> String {
+    let Ok(decoded) = EndEntityCert::try_from(certificate) else { return String::new() };
+    decoded.serial().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Why a peer whose certificate chain is good is refused all the same.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -64,6 +70,12 @@ pub enum PeerRefused {
     /// The peer showed no certificate.
     #[error("peer showed no certificate")]
     NoCertificate,
+    /// The peer's certificate is not good, or is no longer.
+    #[error("peer's certificate is not acceptable")]
+    Certificate {
+        /// What is wrong with it.
+        source: rustls::Error,
+    },
     /// The peer's certificate does not say who it is.
     #[error("peer's certificate does not say which node it is")]
     Unnamed {
@@ -91,9 +103,10 @@ pub enum PeerRefused {
 impl PeerRefused {
     /// Returns the reason in a word, for metrics.
     #[must_use]
-    pub const fn reason(&self) -> RefusalReason {
+    pub fn reason(&self) -> RefusalReason {
         match self {
             Self::NoCertificate => RefusalReason::NoCertificate,
+            Self::Certificate { source } => refusal_reason(source),
             Self::Unnamed { source } => source.reason(),
             Self::WrongTrustDomain { .. } => RefusalReason::WrongTrustDomain,
             Self::WrongCluster { .. } => RefusalReason::WrongCluster,

@@ -26,3 +26,8 @@ fn private_key(item: Item) -> Option<PrivateKeyDer<'static>> {
         _ => None,
     }
 }
+
+/// Returns all revocation lists in `pem` as DER, in their order; other sections are skipped.
+pub(crate) fn revocation_lists(mut pem: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    rustls_pemfile::crls(&mut pem).map(|list| Ok(list?.to_vec())).collect()
+}

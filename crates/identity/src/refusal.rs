@@ -30,6 +30,8 @@ pub enum RefusalReason {
     WrongCluster,
     /// The certificate was revoked.
     Revoked,
+    /// The revocation list of the certificate's CA is overdue, and such lists are not relied on.
+    StaleRevocations,
     /// The certificate is broken, badly signed or not meant for this use.
     BadCertificate,
     /// The peer does not speak TLS 1.3.
@@ -55,6 +57,7 @@ impl RefusalReason {
             Self::WrongTrustDomain => "wrong_trust_domain",
             Self::WrongCluster => "wrong_cluster",
             Self::Revoked => "revoked",
+            Self::StaleRevocations => "stale_revocations",
             Self::BadCertificate => "bad_certificate",
             Self::TlsVersion => "tls_version",
             Self::ApplicationProtocol => "application_protocol",
@@ -76,6 +79,7 @@ impl fmt::Display for RefusalReason {
             Self::WrongTrustDomain => "another trust domain",
             Self::WrongCluster => "another cluster",
             Self::Revoked => "revoked certificate",
+            Self::StaleRevocations => "overdue revocation list",
             Self::BadCertificate => "bad certificate",
             Self::TlsVersion => "no TLS 1.3",
             Self::ApplicationProtocol => "no common application protocol",
@@ -128,6 +132,9 @@ fn of_certificate(error: &CertificateError) -> RefusalReason {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => RefusalReason::NotYetValid,
         CertificateError::UnknownIssuer => RefusalReason::UnknownCa,
         CertificateError::Revoked => RefusalReason::Revoked,
+        CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
+            RefusalReason::StaleRevocations
+        }
         _ => RefusalReason::BadCertificate,
     }
 }

@@ -1,37 +1,103 @@
-//! The client's check of a server's certificate: the chain, not a name.
+//! The checks of the other side's certificate: the chain and its revocation, not a name.
 
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 
-/// Checks that a server's certificate was issued, for servers, by a CA of the trust bundle.
+use crate::presented::Presented;
+use crate::revocations::Revocations;
+
+/// Which side of a connection somebody is on; their certificate must be good for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The side that dialled.
+    Client,
+    /// The side that was dialled.
+    Server,
+}
+
+/// Checks that a certificate was issued by a CA of the trust bundle and has not been revoked.
 ///
 /// The name that was dialled is not looked at: a node is known by its SPIFFE ID, and the caller
 /// checks that before any data flows ([`Credentials::verify_peer`](crate::Credentials::verify_peer)).
-#[derive(Debug)]
-pub(crate) struct ServerChainVerifier {
-    pub(crate) roots: Arc<RootCertStore>,
-    pub(crate) algorithms: WebPkiSupportedAlgorithms,
+///
+/// Revocation is checked here and not by webpki: that takes the first list of the issuer's name, so that a CA which got a
+/// new key under its old name would have its certificates refused while both lists are about.
+#[derive(Debug, Clone)]
+pub(crate) struct ChainVerifier {
+    roots: Arc<RootCertStore>,
+    clients: Arc<dyn ClientCertVerifier>,
+    algorithms: WebPkiSupportedAlgorithms,
+    revocations: Revocations,
+    /// Where what clients show is noted.
+    presented: Option<Presented>,
 }
 
-impl ServerChainVerifier {
-    pub(crate) fn verify_chain(
+impl ChainVerifier {
+    pub(crate) fn new(roots: Arc<RootCertStore>, provider: &Arc<CryptoProvider>, revocations: Revocations) -> Self {
+        // No list of CAs is sent along: each node has one certificate to show.
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider))
+            .clear_root_hint_subjects()
+            .build()
+            .expect("there is a trust anchor, and no revocation list that could be malformed");
+        let algorithms = provider.signature_verification_algorithms;
+        Self { roots, clients, algorithms, revocations, presented: None }
+    }
+
+    pub(crate) fn with_revocations(&self, revocations: Revocations) -> Self {
+        Self { revocations, ..self.clone() }
+    }
+
+    pub(crate) fn noting(&self, presented: Presented) -> Self {
+        Self { presented: Some(presented), ..self.clone() }
+    }
+
+    pub(crate) const fn algorithms(&self) -> WebPkiSupportedAlgorithms {
+        self.algorithms
+    }
+
+    pub(crate) const fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Checks all there is to check of somebody on `side`.
+    pub(crate) fn verify(
         &self,
+        side: Side,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        let leaf = ParsedCertificate::try_from(leaf)?;
-        verify_server_cert_signed_by_trust_anchor(&leaf, &self.roots, intermediates, now, self.algorithms.all)
+        self.verify_chain(side, leaf, intermediates, now)?;
+        let chain = std::iter::once(leaf).chain(intermediates);
+        self.revocations.check(chain, now).map_err(Error::InvalidCertificate)
+    }
+
+    /// Checks the chain, and not whether it was revoked.
+    pub(crate) fn verify_chain(
+        &self,
+        side: Side,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        match side {
+            Side::Client => self.clients.verify_client_cert(leaf, intermediates, now).map(|_verified| ()),
+            Side::Server => {
+                let leaf = ParsedCertificate::try_from(leaf)?;
+                verify_server_cert_signed_by_trust_anchor(&leaf, &self.roots, intermediates, now, self.algorithms.all)
+            }
+        }
     }
 }
 
-impl ServerCertVerifier for ServerChainVerifier {
+impl ServerCertVerifier for ChainVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -40,7 +106,7 @@ impl ServerCertVerifier for ServerChainVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.verify_chain(end_entity, intermediates, now)?;
+        self.verify(Side::Server, end_entity, intermediates, now)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -64,5 +130,46 @@ impl ServerCertVerifier for ServerChainVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for ChainVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.clients.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        if let Some(presented) = &self.presented {
+            presented.note(end_entity);
+        }
+        self.verify(Side::Client, end_entity, intermediates, now)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        ServerCertVerifier::verify_tls12_signature(self, message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        ServerCertVerifier::verify_tls13_signature(self, message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ServerCertVerifier::supported_verify_schemes(self)
     }
 }
