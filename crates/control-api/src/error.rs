@@ -3,17 +3,26 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use mesh_types::NodeId;
 use serde::Serialize;
+
+use crate::security::PeerName;
 
 /// Why a request is refused; answered as `{"error":{"code":…,"message":…}}`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
     #[error("{message}")]
     InvalidArgument { message: String },
-    #[error("nothing is at `{path}`; see /control/peers, /metrics, /healthz, /readyz")]
+    #[error("nothing is at `{path}`; see /control/peers, /control/labels, /metrics, /healthz, /readyz")]
     NotFound { path: String },
     #[error("{what} is not kept on this node")]
     NotKept { what: &'static str },
+    #[error("{peer} may not {what}: its role is not `operator`, and it is not this node")]
+    NotAllowed { peer: PeerName, what: &'static str },
+    #[error("this is `{local}`, not `{asked}`: ask at the control endpoint of `{asked}`")]
+    OtherNode { asked: String, local: NodeId },
+    #[error("the node is about to end")]
+    Ending,
     #[error("the answer could not be written")]
     Unwritable { source: serde_json::Error },
     #[error("`{method}` is not possible here")]
@@ -40,6 +49,9 @@ impl IntoResponse for ApiError {
                 tracing::error!(error = source as &dyn std::error::Error, "an answer could not be written");
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal")
             }
+            Self::NotAllowed { .. } => (StatusCode::FORBIDDEN, "permission-denied"),
+            Self::OtherNode { .. } => (StatusCode::PRECONDITION_FAILED, "failed-precondition"),
+            Self::Ending => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed"),
         };
         (status, Json(Body { error: Detail { code, message: self.to_string() } })).into_response()

@@ -7,6 +7,8 @@
 //! | route | answer |
 //! |---|---|
 //! | `GET /control/peers[?status=][&role=]`, also below `/omnirelay` | members, the local one first |
+//! | `GET /control/labels`, also below `/omnirelay` | labels of the local node |
+//! | `POST /control/labels` of `{"nodeId":"…","labels":{"set":"value","remove":null}}` | the same, changed; for operators and the node itself |
 //! | `GET /omnirelay/control/lease-health[?peer=][&state=][&limit=][&cursor=]` | health and leases of peers, with an `ETag` |
 //! | `GET /metrics` | Prometheus text, version 0.0.4 |
 //! | `GET /healthz` | 200 while the process answers at all |
@@ -16,6 +18,7 @@ mod clock;
 mod error;
 mod health;
 mod http;
+mod labels;
 mod lease_health;
 mod peers;
 mod routes;
@@ -23,6 +26,7 @@ mod security;
 mod server;
 
 pub use health::Readiness;
+pub use labels::{ChangeLabels, LabelChanges, LabelsFuture, LabelsRefused};
 pub use routes::{Ports, router};
 pub use security::{PeerName, PeerRefused, Security, VerifyPeer};
 pub use server::{BindError, Limits, Server};

@@ -17,6 +17,7 @@ use peers_core::MembershipView;
 use crate::Readiness;
 use crate::clock::Now;
 use crate::error::ApiError;
+use crate::labels::{self, ChangeLabels};
 use crate::lease_health;
 use crate::peers::{Filter, RawFilter, document};
 
@@ -31,6 +32,8 @@ pub struct Ports {
     pub readiness: Readiness,
     /// Shows the health of peers; without it the route answers 404.
     pub lease_health: Option<Arc<HealthBoard>>,
+    /// Changes labels of the local node; without it, changing them answers 404.
+    pub labels: Option<Arc<ChangeLabels>>,
 }
 
 impl fmt::Debug for Ports {
@@ -45,6 +48,7 @@ pub fn router(ports: Ports) -> Router {
         .route("/control/peers", get(peers))
         .route("/omnirelay/control/peers", get(peers))
         .route("/metrics", get(metrics_text))
+        .merge(labels::routes())
         .merge(lease_health::routes(ports.lease_health.clone()))
         .route_layer(from_fn_with_state(ports.clone(), count_active));
     Router::new()

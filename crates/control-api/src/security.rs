@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use mesh_types::{NodeId, Role};
 use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, PeerIncompatible, ServerConfig};
 
@@ -33,27 +34,42 @@ impl fmt::Debug for Security {
     }
 }
 
+/// Role of those who may change things: people and their tools.
+const OPERATOR: &str = "operator";
+
 /// Who a client is, as its certificate says. Handlers find it among the extensions of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerName(Arc<str>);
+pub struct PeerName {
+    name: Arc<str>,
+    node: NodeId,
+    role: Role,
+}
 
 impl PeerName {
-    /// Makes a name of what the certificate says, such as a SPIFFE ID.
+    /// Makes a name of what the certificate says: all of it, such as a SPIFFE ID, and the node and role in it.
     #[must_use]
-    pub fn new(name: &str) -> Self {
-        Self(name.into())
+    pub fn new(name: &str, node: NodeId, role: Role) -> Self {
+        Self { name: name.into(), node, role }
     }
 
     /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    pub(crate) const fn node(&self) -> &NodeId {
+        &self.node
+    }
+
+    pub(crate) fn is_operator(&self) -> bool {
+        self.role.as_str() == OPERATOR
     }
 }
 
 impl fmt::Display for PeerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 

@@ -8,6 +8,7 @@ use mesh_types::Role;
 
 use crate::duration::parse_duration;
 use crate::endpoint::Endpoint;
+use crate::labels::LabelChange;
 
 const EXAMPLES: &str = "Examples:
   omnirelay mesh peers list
@@ -15,6 +16,12 @@ const EXAMPLES: &str = "Examples:
   omnirelay mesh peers list -o json --watch | jq .peers
 
 Exit codes: 0 done, 1 it failed, 2 it was called wrongly.";
+
+const LABEL_EXAMPLES: &str = "Examples:
+  omnirelay mesh peers label self rack=r2
+  omnirelay --endpoint https://node-b:17420 mesh peers label node-b rack=r2 canary-
+
+The certificate must be of the role `operator`, or the node's own.";
 
 /// Looks into an OmniRelay mesh, through the control endpoint of one of its nodes.
 #[derive(Debug, Parser)]
@@ -83,6 +90,9 @@ pub(crate) enum PeersCommand {
     /// List the members as one node sees them
     #[command(after_help = EXAMPLES)]
     List(List),
+    /// Change labels of the node at the control endpoint
+    #[command(after_help = LABEL_EXAMPLES)]
+    Label(Label),
 }
 
 #[derive(Debug, Args)]
@@ -102,6 +112,28 @@ pub(crate) struct List {
     /// How often --watch asks
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     pub(crate) interval: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Label {
+    /// Whose labels; the node at the endpoint must be this one, `self` takes any
+    #[arg(value_name = "NODE|self")]
+    pub(crate) node: String,
+    /// `key=value` sets a label, `key-` removes one; the others stay
+    #[arg(value_name = "KEY=VALUE|KEY-", required = true)]
+    pub(crate) changes: Vec<LabelChange>,
+    /// How to write the labels that the node has then
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: LabelFormat,
+}
+
+/// How to write labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LabelFormat {
+    /// `key=value`, a line a label
+    Text,
+    /// The answer of the control API as it is
+    Json,
 }
 
 /// How to write members.

@@ -5,11 +5,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, HOST, USER_AGENT};
-use hyper::{Request, StatusCode};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use identity::Credentials;
 use rustls::pki_types::ServerName;
@@ -33,6 +33,13 @@ pub(crate) struct Client {
     /// `None` for plain text to loopback.
     credentials: Option<Credentials>,
     timeout: Duration,
+}
+
+/// What is asked of the control API; without a body where there is nothing to send.
+struct Question<'a> {
+    method: Method,
+    path: &'a str,
+    body: Bytes,
 }
 
 /// Why there is no answer to show.
@@ -108,8 +115,20 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future closes the connection.
     pub(crate) async fn get(&self, path: &str) -> Result<Value, RequestError> {
+        self.ask(Question { method: Method::GET, path, body: Bytes::new() }).await
+    }
+
+    /// Sends `document` to `path` and returns the JSON document that answers it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection; the node may have done what it was asked or not.
+    pub(crate) async fn post(&self, path: &str, document: &Value) -> Result<Value, RequestError> {
+        self.ask(Question { method: Method::POST, path, body: document.to_string().into() }).await
+    }
+
+    async fn ask(&self, question: Question<'_>) -> Result<Value, RequestError> {
         let endpoint = self.endpoint.clone();
-        let Ok(answer) = timeout(self.timeout, self.fetch(path)).await else {
+        let Ok(answer) = timeout(self.timeout, self.fetch(question)).await else {
             return Err(RequestError::Timeout { endpoint, timeout: self.timeout });
         };
         serde_json::from_slice(&answer?).map_err(|source| RequestError::NotJson { endpoint, source })
@@ -120,10 +139,10 @@ impl Client {
         RequestError::NotTheApi { endpoint: self.endpoint.clone(), field }
     }
 
-    async fn fetch(&self, path: &str) -> Result<Bytes, RequestError> {
+    async fn fetch(&self, question: Question<'_>) -> Result<Bytes, RequestError> {
         let tcp = self.connect().await?;
         match &self.credentials {
-            None => self.exchange(tcp, path).await,
+            None => self.exchange(tcp, question).await,
             Some(credentials) => {
                 let connector = TlsConnector::from(credentials.client_config(&[b"http/1.1"]));
                 // Neither sent nor checked: who the node is stands in its SPIFFE ID.
@@ -132,7 +151,7 @@ impl Client {
                 let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
                 let wrong = |source| RequestError::WrongNode { endpoint: self.endpoint.clone(), source };
                 credentials.verify_peer(chain).map_err(wrong)?;
-                self.exchange(tls, path).await
+                self.exchange(tls, question).await
             }
         }
     }
@@ -153,18 +172,21 @@ impl Client {
         })
     }
 
-    async fn exchange<I>(&self, io: I, path: &str) -> Result<Bytes, RequestError>
+    async fn exchange<I>(&self, io: I, question: Question<'_>) -> Result<Bytes, RequestError>
     where
         I: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(io)).await.map_err(|source| self.http_error(source))?;
         let answer = async {
-            let request = Request::get(path)
+            let request = Request::builder()
+                .method(question.method)
+                .uri(question.path)
                 .header(HOST, self.endpoint.authority())
+                .header(CONTENT_TYPE, "application/json")
                 .header(ACCEPT, "application/json")
                 .header(USER_AGENT, concat!("omnirelay/", env!("CARGO_PKG_VERSION")))
-                .body(Empty::<Bytes>::new())
+                .body(Full::new(question.body))
                 .expect("the path and the headers are made of checked parts");
             let response = sender.send_request(request).await.map_err(|source| self.http_error(source))?;
             let status = response.status();

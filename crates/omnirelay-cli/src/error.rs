@@ -23,6 +23,8 @@ pub(crate) enum CliError {
     BadCredentials { source: LoadCredentialsError },
     #[error(transparent)]
     Request(#[from] RequestError),
+    #[error("label `{key}` is named twice")]
+    LabelTwice { key: String },
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
     #[error("cannot start")]
@@ -41,7 +43,7 @@ impl CliError {
             note(&format!("hint: {hint}"));
         }
         match self {
-            Self::NoCredentials { .. } | Self::BadCredentials { .. } => ExitCode::from(USAGE),
+            Self::NoCredentials { .. } | Self::BadCredentials { .. } | Self::LabelTwice { .. } => ExitCode::from(USAGE),
             Self::Request(_) | Self::Output(_) | Self::Runtime { .. } => ExitCode::from(FAILURE),
         }
     }
@@ -52,7 +54,7 @@ impl CliError {
                 Some("set --cert, --key and --ca, or OMNIRELAY_CERT, OMNIRELAY_KEY and OMNIRELAY_CA")
             }
             Self::Request(error) => error.hint(),
-            Self::BadCredentials { .. } | Self::Output(_) | Self::Runtime { .. } => None,
+            Self::BadCredentials { .. } | Self::LabelTwice { .. } | Self::Output(_) | Self::Runtime { .. } => None,
         }
     }
 }

@@ -9,6 +9,7 @@ mod credentials;
 mod duration;
 mod endpoint;
 mod error;
+mod labels;
 mod output;
 mod peers;
 mod table;
@@ -53,6 +54,11 @@ fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Mesh(MeshCommand::Peers(PeersCommand::List(list))) => {
             let client = Client::new(&cli.global)?;
             block_on(peers::list(&client, list, &mut output))
+        }
+        Command::Mesh(MeshCommand::Peers(PeersCommand::Label(label))) => {
+            let changes = labels::changes(&label.changes)?;
+            let client = Client::new(&cli.global)?;
+            block_on(labels::label(&client, label, changes, &mut output))
         }
     }
 }

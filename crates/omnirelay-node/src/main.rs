@@ -7,6 +7,7 @@ mod dev;
 mod dev_child;
 mod events;
 mod health;
+mod labels;
 mod node;
 mod run;
 mod signals;

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::dev_child;
 use crate::events::{EventLines, EventsFormat};
 use crate::health::PeerHealth;
+use crate::labels::change_labels;
 use crate::node::{self, IdentityError};
 use crate::signals::{Parent, Signals};
 
@@ -190,6 +191,7 @@ impl Parts {
         });
         let service = service.transpose()?;
 
+        let labels = service.as_ref().map(|service| change_labels(service.handle()));
         let members: Arc<dyn MembershipView> = match &service {
             Some(service) => Arc::new(service.handle()),
             None => {
@@ -221,7 +223,7 @@ impl Parts {
         }
         if let Some(server) = server {
             let readiness = parts.readiness.clone();
-            let ports = Ports { members, metrics: Arc::new(move || metrics.render()), readiness, lease_health };
+            let ports = Ports { members, metrics: Arc::new(move || metrics.render()), readiness, lease_health, labels };
             parts.control.spawn(server.run(control_api::router(ports), parts.control_stop.clone()));
         }
         Ok(parts)
@@ -292,7 +294,7 @@ async fn bind_control(config: &Config, credentials: &Arc<Credentials>) -> Result
         Security::MutualTls {
             config: credentials.server_config(&[b"h2", b"http/1.1"]),
             verify_peer: Arc::new(move |chain| match own.verify_peer(chain) {
-                Ok(id) => Ok(PeerName::new(&id.to_string())),
+                Ok(id) => Ok(PeerName::new(&id.to_string(), id.node().clone(), id.role().clone())),
                 Err(refused) => Err(PeerRefused { reason: refused.reason().as_str(), source: refused.into() }),
             }),
         }

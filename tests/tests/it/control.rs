@@ -39,6 +39,7 @@ impl Control {
             metrics: Arc::new(metrics),
             readiness: Readiness::new("worker"),
             lease_health: None,
+            labels: None,
         };
         let (address, shutdown) = (server.local_addr(), CancellationToken::new());
         let mut tasks = JoinSet::new();
@@ -73,7 +74,7 @@ fn security(credentials: Arc<Credentials>) -> Security {
     let verify_peer: Arc<VerifyPeer> = Arc::new(move |chain: &[CertificateDer<'_>]| {
         let id = credentials.verify_peer(chain);
         let id = id.map_err(|error| PeerRefused { reason: error.reason().as_str(), source: error.into() })?;
-        Ok(PeerName::new(&id.to_string()))
+        Ok(PeerName::new(&id.to_string(), id.node().clone(), id.role().clone()))
     });
     Security::MutualTls { config, verify_peer }
 }

@@ -1,5 +1,6 @@
 //! The control endpoint, asked as its clients do.
 
+mod labels;
 mod lease_health;
 mod mesh;
 mod routes;

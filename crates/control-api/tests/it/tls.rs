@@ -51,7 +51,7 @@ fn security(credentials: Credentials) -> Security {
     let verify_peer: Arc<VerifyPeer> = Arc::new(move |chain: &[CertificateDer<'_>]| {
         let id = credentials.verify_peer(chain);
         let id = id.map_err(|error| PeerRefused { reason: error.reason().as_str(), source: error.into() })?;
-        Ok(PeerName::new(&id.to_string()))
+        Ok(PeerName::new(&id.to_string(), id.node().clone(), id.role().clone()))
     });
     Security::MutualTls { config, verify_peer }
 }

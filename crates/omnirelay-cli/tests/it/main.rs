@@ -1,6 +1,7 @@
 //! The `omnirelay` binary, asked as people and scripts do.
 
 mod command;
+mod labels;
 mod node;
 mod peers;
 mod tls;

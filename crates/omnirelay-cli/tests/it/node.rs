@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use control_api::{Limits, Ports, Readiness, Security, Server, router};
+use control_api::{ChangeLabels, LabelChanges, LabelsRefused, Limits, Ports, Readiness, Security, Server, router};
 use mesh_types::{BootEpoch, Incarnation, Member, MemberState, Membership, MetadataVersion, NodeMetadata};
 use peers_core::{MembershipView, Published, VersionFuture};
 use tokio::task::JoinSet;
@@ -45,7 +45,13 @@ impl Node {
         let mesh = Arc::new(Mesh(Published::new(membership(state)?)));
         let members: Arc<dyn MembershipView> = Arc::<Mesh>::clone(&mesh);
         let readiness = Readiness::new("worker");
-        let ports = Ports { members, metrics: Arc::new(String::new), readiness, lease_health: None };
+        let ports = Ports {
+            members,
+            metrics: Arc::new(String::new),
+            readiness,
+            lease_health: None,
+            labels: Some(labels(&mesh)),
+        };
         let server = Server::bind(addr, security, Limits::default()).await?;
         let bound = server.local_addr();
         let mut tasks = JoinSet::new();
@@ -62,6 +68,30 @@ impl Node {
     pub(crate) fn http_url(&self) -> String {
         format!("http://{}", self.addr)
     }
+}
+
+/// Changes the labels of `node-a`; refuses one that is called `long`.
+fn labels(mesh: &Arc<Mesh>) -> Arc<ChangeLabels> {
+    let mesh = Arc::clone(mesh);
+    Arc::new(move |changes: LabelChanges| {
+        let refused = changes.contains_key("long");
+        if !refused {
+            let mut membership = Membership::clone(&mesh.0.load());
+            let local = membership.local.clone();
+            for member in membership.members.iter_mut().filter(|member| member.id == local) {
+                let mut metadata = NodeMetadata::clone(&member.metadata);
+                for (key, value) in &changes {
+                    metadata.labels.remove(key);
+                    metadata.labels.extend(value.clone().map(|value| (key.clone(), value)));
+                }
+                member.metadata = Arc::new(metadata);
+                member.metadata_version = MetadataVersion(member.metadata_version.0 + 1);
+            }
+            mesh.0.publish(membership);
+        }
+        let reason = "labels would not be valid".to_owned();
+        Box::pin(async move { if refused { Err(LabelsRefused::Invalid { reason }) } else { Ok(()) } })
+    })
 }
 
 fn membership(state: MemberState) -> Result<Membership, Failure> {

@@ -46,7 +46,7 @@ impl Ca {
         let verify_peer: Arc<VerifyPeer> = Arc::new(move |chain: &[CertificateDer<'_>]| {
             let id = credentials.verify_peer(chain);
             let id = id.map_err(|error| PeerRefused { reason: error.reason().as_str(), source: error.into() })?;
-            Ok(PeerName::new(&id.to_string()))
+            Ok(PeerName::new(&id.to_string(), id.node().clone(), id.role().clone()))
         });
         Node::start(Security::MutualTls { config, verify_peer }, MemberState::Alive).await
     }

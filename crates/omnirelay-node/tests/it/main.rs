@@ -3,5 +3,6 @@
 mod config;
 mod dev;
 mod events;
+mod labels;
 mod process;
 mod run;

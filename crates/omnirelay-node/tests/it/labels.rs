@@ -1,0 +1,110 @@
+//! Labels that are changed on one node and seen by all.
+
+use std::error::Error;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use identity::{CertificateFiles, Credentials};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStdout};
+use tokio::time::interval;
+use tokio_rustls::TlsConnector;
+
+use crate::process::{TestResult, line_with, node, send, within_limit};
+
+/// Three nodes whose control endpoints want certificates.
+struct Mesh {
+    process: Child,
+    /// Held so that the nodes' parent can go on writing.
+    _lines: Lines<BufReader<ChildStdout>>,
+    control: Vec<SocketAddr>,
+    certificates: PathBuf,
+}
+
+impl Mesh {
+    async fn start(dir: &Path) -> Result<Self, Box<dyn Error>> {
+        let mut process = node(dir, &["dev", "--tls-control"]).spawn()?;
+        let mut lines = BufReader::new(process.stdout.take().ok_or("no stdout")?).lines();
+        let mut control = Vec::new();
+        for name in ["node-a", "node-b", "node-c"] {
+            let line = line_with(&mut lines, &format!("{name}  Alive")).await?;
+            let mut cells = line.split_whitespace();
+            control.push(cells.find_map(|cell| cell.strip_prefix("https://")).ok_or("no control URL")?.parse()?);
+        }
+        line_with(&mut lines, "Ctrl-C stops").await?;
+        let certificates = fs::read_dir(dir)?.next().ok_or("no certificates")??.path();
+        Ok(Self { process, _lines: lines, control, certificates })
+    }
+
+    /// Asks a node with the certificate of `client`, and returns status and body.
+    async fn ask(&self, number: usize, client: &str, request: &str) -> Result<(u16, Value), Box<dyn Error>> {
+        let of = |ending: &str| self.certificates.join(format!("{client}.{ending}"));
+        let trust_bundle = self.certificates.join("ca.pem");
+        let files = CertificateFiles { certificate: of("pem"), key: of("key"), trust_bundle };
+        #[expect(clippy::disallowed_methods, reason = "the node under test reads the clock of the system")]
+        let now = SystemTime::now();
+        let config = Credentials::load(&files, now)?.client_config(&[b"http/1.1"]);
+        let tcp = TcpStream::connect(self.control.get(number).ok_or("no such node")?).await?;
+        let mut tls = TlsConnector::from(config).connect("unused".try_into()?, tcp).await?;
+        tls.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        within_limit(tls.read_to_string(&mut answer)).await??;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("no answer")?;
+        let status = head.split(' ').nth(1).ok_or("no status")?;
+        Ok((status.parse()?, serde_json::from_str(body)?))
+    }
+
+    async fn change(&self, number: usize, client: &str, labels: Value) -> Result<(u16, Value), Box<dyn Error>> {
+        let body = json!({ "labels": labels }).to_string();
+        let request = format!(
+            "POST /control/labels HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.ask(number, client, &request).await
+    }
+
+    /// Returns the labels of `node-a` as a node sees them.
+    async fn labels_of_a(&self, number: usize) -> Result<Value, Box<dyn Error>> {
+        let request = "GET /control/peers HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        let (_, document) = self.ask(number, "node-b", request).await?;
+        let peers = document.get("peers").and_then(Value::as_array).ok_or("no peers")?;
+        let a = peers.iter().find(|peer| peer.get("nodeId") == Some(&"node-a".into())).ok_or("no node-a")?;
+        Ok(a.pointer("/metadata/labels").cloned().unwrap_or_default())
+    }
+}
+
+#[tokio::test]
+async fn a_label_set_on_one_node_is_seen_by_the_others() -> TestResult {
+    let dir = TempDir::new()?;
+    let mut mesh = Mesh::start(dir.path()).await?;
+
+    let refused = mesh.change(0, "node-b", json!({"rack": "r9"})).await?;
+    assert_eq!((refused.0, refused.1.pointer("/error/code")), (403, Some(&"permission-denied".into())));
+    let invalid = mesh.change(0, "operator", json!({"rack": "r".repeat(129)})).await?;
+    let message = "labels would not be valid: own metadata is not valid: record field `mesh_version` or `labels` is not \
+                   valid: value of label `rack` is 129 bytes long, more than 128";
+    assert_eq!((invalid.0, invalid.1.pointer("/error/message")), (400, Some(&message.into())));
+
+    let changed = mesh.change(0, "operator", json!({"rack": "r2", "never": null})).await?;
+    assert_eq!(changed, (200, json!({"nodeId": "node-a", "metadataVersion": 2, "labels": {"rack": "r2"}})));
+    for number in 0..3 {
+        let seen = async {
+            let mut ticks = interval(Duration::from_millis(5));
+            while mesh.labels_of_a(number).await? != json!({"rack": "r2"}) {
+                ticks.tick().await;
+            }
+            Ok::<_, Box<dyn Error>>(())
+        };
+        within_limit(seen).await??;
+    }
+    send(&mesh.process, Signal::SIGINT)?;
+    assert_eq!(within_limit(mesh.process.wait()).await??.code(), Some(0));
+    Ok(())
+}
