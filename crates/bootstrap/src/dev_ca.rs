@@ -10,6 +10,8 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, date_time_ymd,
 };
 
+use webpki::EndEntityCert;
+
 use crate::error::CaError;
 use crate::files;
 use crate::validity::Validity;
@@ -28,6 +30,7 @@ pub struct DevCa {
 pub struct Issued {
     certificate_pem: String,
     key_pem: String,
+    serial: Vec<u8>,
 }
 
 impl DevCa {
@@ -75,7 +78,13 @@ impl DevCa {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed("sign the certificate"))?;
-        Ok(Issued { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+        let decoded = EndEntityCert::try_from(certificate.der());
+        let serial = decoded.map_err(|source| CaError::Unreadable { id: id.clone(), source })?.serial().to_vec();
+        Ok(Issued { certificate_pem: certificate.pem(), key_pem: key.serialize_pem(), serial })
+    }
+
+    pub(crate) const fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
     }
 
     /// Issues for `id` and writes `<node>.pem`, `<node>.key` (readable by the owner only) and the CA's
@@ -95,6 +104,12 @@ impl Issued {
     #[must_use]
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
+    }
+
+    /// Returns the certificate's serial number, big-endian.
+    #[must_use]
+    pub fn serial(&self) -> &[u8] {
+        &self.serial
     }
 
     /// Returns the private key in PEM (PKCS#8, not encrypted).
@@ -121,6 +136,16 @@ impl fmt::Debug for Issued {
 /// Parameters with dates and an empty name. The serial number is left to rcgen, which takes 159 bits of the
 /// key's SHA-256: the key is fresh, so the number is as random as the key.
 fn params(validity: Validity) -> Result<CertificateParams, CaError> {
+    let mut params = CertificateParams::default();
+    let (first, last) = since_epoch(validity)?;
+    let epoch = date_time_ymd(1970, 1, 1);
+    (params.not_before, params.not_after) = (epoch + first, epoch + last);
+    params.distinguished_name = DistinguishedName::new();
+    Ok(params)
+}
+
+/// Returns beginning and end in whole seconds since 1970.
+pub(crate) fn since_epoch(validity: Validity) -> Result<(Duration, Duration), CaError> {
     let Validity { not_before, not_after } = validity;
     let (Some(first), Some(last)) = (x509_second(not_before), x509_second(not_after)) else {
         return Err(CaError::Validity { not_before, not_after });
@@ -128,12 +153,7 @@ fn params(validity: Validity) -> Result<CertificateParams, CaError> {
     if first > last {
         return Err(CaError::Validity { not_before, not_after });
     }
-    let mut params = CertificateParams::default();
-    let epoch = date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + Duration::from_secs(first);
-    params.not_after = epoch + Duration::from_secs(last);
-    params.distinguished_name = DistinguishedName::new();
-    Ok(params)
+    Ok((Duration::from_secs(first), Duration::from_secs(last)))
 }
 
 fn x509_second(time: SystemTime) -> Option<u64> {

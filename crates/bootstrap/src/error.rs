@@ -42,6 +42,14 @@ pub enum CaError {
         /// What the cryptography said.
         source: rcgen::Error,
     },
+    /// The certificate that was issued cannot be read back.
+    #[error("certificate issued for {id} cannot be read back")]
+    Unreadable {
+        /// Whom it is for.
+        id: SpiffeId,
+        /// What is wrong with it.
+        source: webpki::Error,
+    },
     /// A file could not be written.
     #[error("cannot write `{}`", path.display())]
     Write {

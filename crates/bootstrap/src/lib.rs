@@ -2,7 +2,7 @@
 //!
 //! For now it holds a development CA, [`DevCa`]: it lives in memory, issues certificates that name a node
 //! by its SPIFFE ID, and is gone with the process. Only the `dev` command and test kits may reach it; it
-//! keeps no record of what it issued and cannot revoke.
+//! keeps no record of what it issued or revoked.
 //!
 //! ```
 //! use std::time::{Duration, SystemTime};
@@ -26,8 +26,10 @@
 mod dev_ca;
 mod error;
 mod files;
+mod revocation_list;
 mod validity;
 
 pub use dev_ca::{DevCa, Issued};
 pub use error::CaError;
+pub use revocation_list::SignedRevocations;
 pub use validity::Validity;

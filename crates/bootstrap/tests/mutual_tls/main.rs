@@ -7,4 +7,7 @@ mod files;
 mod handshake;
 mod load;
 mod refusal;
+mod replacement;
+mod revocation;
 mod support;
+mod watched_files;
