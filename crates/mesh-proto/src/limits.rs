@@ -21,5 +21,11 @@ pub const MAX_HELLO_BYTES: usize = 16 * 1024;
 /// Largest message on a stream, in bytes: a sync of some 10,000 records.
 pub const MAX_STREAM_BYTES: usize = 4 * 1024 * 1024;
 
+/// Largest list of revocation heads, in bytes: 64 of them.
+pub const MAX_REVOCATIONS_HELD_BYTES: usize = 8 * 1024;
+
+/// Largest answer with revocation lists, in bytes; what finds no room is asked for again.
+pub const MAX_REVOCATIONS_NEWER_BYTES: usize = 1024 * 1024;
+
 /// Buckets that a delta sync compares the tables by.
 pub const SYNC_BUCKETS: usize = 256;

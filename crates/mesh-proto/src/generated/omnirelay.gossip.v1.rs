@@ -33,6 +33,42 @@ pub struct HelloAck {
     #[prost(uint64, tag = "4")]
     pub known_boot_epoch: u64,
 }
+/// The fields of Hello and HelloAck that belong to the transport and not to membership, which does not know them: the
+/// encoding of these is appended to that of the others, and protobuf reads both as one message.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LinkTerms {
+    /// How many certificates the sender has shown before this one in its life, so that of two links the one with the newer
+    /// certificates is kept.
+    #[prost(uint64, tag = "15")]
+    pub credential_generation: u64,
+}
+/// Asks for revocation lists, as the whole of the asking side's half of a bidirectional stream. It also tells the other side
+/// what it lacks itself.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RevocationsHeld {
+    #[prost(message, repeated, tag = "1")]
+    pub heads: ::prost::alloc::vec::Vec<RevocationHead>,
+}
+/// Answers a RevocationsHeld.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevocationsNewer {
+    /// Certificate revocation lists in DER, each signed by its CA, that the asking side lacks or has an older edition of.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub lists: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+/// Which edition of which list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevocationHead {
+    /// Hash of the list's issuer, its key and its distribution point.
+    #[prost(fixed64, tag = "1")]
+    pub scope: u64,
+    /// The list's number, big-endian without leading zeros; empty if it has none.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub number: ::prost::bytes::Bytes,
+    /// When it was issued, in seconds since 1970.
+    #[prost(uint64, tag = "3")]
+    pub issued_at: u64,
+}
 /// One message on an established link: a datagram, or the whole of a unidirectional stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Envelope {
