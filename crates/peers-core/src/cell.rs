@@ -11,7 +11,7 @@ use crate::estimator::Estimator;
 use crate::published::Published;
 use crate::shared::Shared;
 use crate::sync::{AtomicU64, Ordering};
-use crate::window::{Ending, Window};
+use crate::window::Window;
 use crate::{BreakerReason, Http3Hint, Outcome, Peer, PeerKey, Tick, Unreported};
 
 /// Longest time that a peer's own wish to be left alone is honoured.
@@ -35,30 +35,37 @@ pub enum Http3Learned {
     },
 }
 
-/// The state of one peer; what every pick reads comes first.
+/// The state of one peer. With the word that counts its leases, what every pick and every report of a call that went
+/// well reads comes first and fills a cache line; what such a report adds to follows on the next.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct PeerCell {
     pub(crate) breaker: Breaker,
     pub(crate) estimator: Estimator,
+    /// The newest second of the window.
+    second: AtomicU64,
     /// When a peer that starts slowly began to; in the future, it is to be left alone until then.
     warming_since: AtomicU64,
     /// 0 unknown, the highest number works, else broken until then.
     http3: AtomicU64,
-    window: Window,
-    pub(crate) durations: Durations,
-    pub(crate) counters: Counters,
     shared: Arc<Shared>,
     pub(crate) key: PeerKey,
+    pub(crate) durations: Durations,
+    window: Window,
+    pub(crate) counters: Counters,
     pub(crate) id: NodeId,
     pub(crate) descriptor: Published<Peer>,
 }
+
+const _: () = assert!(std::mem::offset_of!(PeerCell, durations) == 56 || cfg!(loom), "eight with the word are a line");
 
 /// Counts of the leases that went wrong; the successes and the cancelled are the rest.
 #[derive(Debug)]
 pub(crate) struct Counters {
     pub(crate) failures: AtomicU64,
     pub(crate) overloads: AtomicU64,
+    /// Calls without a lease that have ended.
+    observed: AtomicU64,
     pub(crate) transitions: AtomicU64,
     /// Highest numbers read so far: counters never go back, though they are sums of parts read one by one.
     pub(crate) picks_read: AtomicU64,
@@ -71,20 +78,22 @@ impl PeerCell {
         Self {
             breaker: Breaker::new(),
             estimator: Estimator::new(),
+            second: AtomicU64::new(u64::MAX),
             warming_since: AtomicU64::new(0),
             http3: AtomicU64::new(0),
-            window: Window::new(),
+            shared,
+            key,
             durations: Durations::new(),
+            window: Window::new(),
             counters: Counters {
                 failures: AtomicU64::new(0),
                 overloads: AtomicU64::new(0),
+                observed: AtomicU64::new(0),
                 transitions: AtomicU64::new(0),
                 picks_read: AtomicU64::new(0),
                 successes_read: AtomicU64::new(0),
                 cancelled_read: AtomicU64::new(0),
             },
-            shared,
-            key,
             id: peer.id.clone(),
             descriptor: Published::new(peer),
         }
@@ -94,28 +103,30 @@ impl PeerCell {
     #[inline]
     pub(crate) fn report(&self, now: Tick, lasted_ns: u64, took_ns: u64, pass: Pass, outcome: Outcome) {
         match outcome {
-            Outcome::Failure => self.counters.failures.fetch_add(1, Ordering::Relaxed),
-            Outcome::Overloaded { .. } => self.counters.overloads.fetch_add(1, Ordering::Relaxed),
-            Outcome::Success | Outcome::AppError | Outcome::Cancelled => 0,
-        };
-        if outcome != Outcome::Cancelled {
-            self.durations.record(lasted_ns);
+            Outcome::Success | Outcome::AppError => {
+                self.succeeded(now, took_ns, pass, || self.durations.record(lasted_ns));
+            }
+            Outcome::Cancelled => self.breaker.cancel(pass),
+            Outcome::Failure | Outcome::Overloaded { .. } => self.report_failed(now, lasted_ns, took_ns, pass, outcome),
         }
-        self.learn(now, took_ns, pass, outcome);
     }
 
-    /// Takes in how a call of `pass` ended that took `took_ns`, with a lease or without.
-    #[inline]
-    pub(crate) fn learn(&self, now: Tick, took_ns: u64, pass: Pass, outcome: Outcome) {
+    #[cold]
+    fn report_failed(&self, now: Tick, lasted_ns: u64, took_ns: u64, pass: Pass, outcome: Outcome) {
+        let counter = if outcome == Outcome::Failure { &self.counters.failures } else { &self.counters.overloads };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.failed(now, took_ns, pass, outcome, || self.durations.record(lasted_ns));
+    }
+
+    /// Takes in how a call ended that took `took_ns` and had no lease.
+    pub(crate) fn observe(&self, now: Tick, took_ns: u64, outcome: Outcome) {
+        let pass = self.breaker.observer();
+        let count = || {
+            self.counters.observed.fetch_add(1, Ordering::Relaxed);
+        };
         match outcome {
-            Outcome::Success | Outcome::AppError => self.succeeded(now, took_ns, pass),
-            Outcome::Failure => self.failed(now, took_ns, pass, Severity::Hard),
-            Outcome::Overloaded { retry_after } => {
-                self.failed(now, took_ns, pass, Severity::Soft);
-                if let Some(wait) = retry_after {
-                    self.leave_alone_until(now.after(wait.min(RETRY_AFTER_MAX)));
-                }
-            }
+            Outcome::Success | Outcome::AppError => self.succeeded(now, took_ns, pass, count),
+            Outcome::Failure | Outcome::Overloaded { .. } => self.failed(now, took_ns, pass, outcome, count),
             Outcome::Cancelled => self.breaker.cancel(pass),
         }
     }
@@ -130,26 +141,53 @@ impl PeerCell {
         }
     }
 
-    #[inline]
-    fn succeeded(&self, now: Tick, took_ns: u64, pass: Pass) {
-        let mean = self.shared.mean.read();
-        let estimate = self.estimator.sample(now, took_ns as f32, mean);
+    /// Returns how many calls have ended, with a lease or without.
+    fn ended(&self) -> u64 {
+        self.durations.count() + self.counters.observed.load(Ordering::Relaxed)
+    }
+
+    /// Starts the window's next second if it is due; to be called before what ends at `now` is counted.
+    #[inline(always)]
+    fn turn_window(&self, now: Tick) {
+        if self.second.load(Ordering::Relaxed) != now.seconds() {
+            self.start_second(now);
+        }
+    }
+
+    #[cold]
+    fn start_second(&self, now: Tick) {
+        self.window.turn(now, self.ended());
+        self.second.store(now.seconds(), Ordering::Relaxed);
+    }
+
+    /// Takes in a call that went well; `count` adds it to those that have ended.
+    #[inline(always)]
+    fn succeeded(&self, now: Tick, took_ns: u64, pass: Pass, count: impl FnOnce()) {
+        self.turn_window(now);
+        let (known, mean) = (self.estimator.load(), self.shared.mean.read());
+        // Between reading and estimating, so that the processor estimates while it waits for the memory.
+        count();
+        let estimate = known.after(now, took_ns as f32, mean);
+        self.estimator.store(now, estimate);
         if (now.as_nanos() ^ took_ns).is_multiple_of(MEAN_EVERY) || mean == 0.0 {
             self.shared.mean.sample(estimate);
         }
-        self.window.record(now, Ending::Succeeded);
         let transition = self.breaker.succeed(now, pass, &self.shared.options.breaker, &self.shared.census);
         if let Some(transition) = transition {
             self.closed_again(transition);
         }
     }
 
+    /// Takes in a call that failed; `count` adds it to those that have ended.
     #[cold]
-    fn failed(&self, now: Tick, took_ns: u64, pass: Pass, severity: Severity) {
+    fn failed(&self, now: Tick, took_ns: u64, pass: Pass, outcome: Outcome, count: impl FnOnce()) {
+        self.turn_window(now);
+        count();
+        self.window.fail(now);
         self.estimator.penalise(now, took_ns as f32, self.shared.mean.read());
-        self.window.record(now, Ending::Failed);
+        let is_overload = matches!(outcome, Outcome::Overloaded { .. });
         let failed = Failed {
-            severity,
+            severity: if is_overload { Severity::Soft } else { Severity::Hard },
             ratio_tripped: self.too_many_failed(now),
             seed: self.key.0 ^ self.shared.options.seed,
             options: &self.shared.options.breaker,
@@ -162,21 +200,23 @@ impl PeerCell {
                 self.shared.kept_in.fetch_add(1, Ordering::Relaxed);
             }
         }
+        if let Outcome::Overloaded { retry_after: Some(wait) } = outcome {
+            self.leave_alone_until(now.after(wait.min(RETRY_AFTER_MAX)));
+        }
     }
 
     fn too_many_failed(&self, now: Tick) -> bool {
         let options = &self.shared.options.breaker;
-        let tally = self.window.tally(now);
-        let all = tally.succeeded + tally.failed;
+        let tally = self.window.tally(now, self.ended());
         options.failure_percent > 0
-            && all >= u64::from(options.min_samples)
-            && tally.failed * 100 >= all * u64::from(options.failure_percent)
+            && tally.ended >= u64::from(options.min_samples)
+            && tally.failed * 100 >= tally.ended * u64::from(options.failure_percent)
     }
 
     /// Forgets what is held against the peer: its process is a new one.
     pub(crate) fn restarted(&self, now: Tick) {
         self.estimator.clear();
-        self.window.clear();
+        self.forget_window();
         self.reset(now, BreakerReason::Restart);
     }
 
@@ -185,6 +225,12 @@ impl PeerCell {
         if let Some(transition) = transition {
             self.closed_again(transition);
         }
+    }
+
+    fn forget_window(&self) {
+        self.window.clear();
+        // Whoever comes next starts its second anew.
+        self.second.store(u64::MAX, Ordering::Relaxed);
     }
 
     pub(crate) fn isolate(&self) {
@@ -199,7 +245,7 @@ impl PeerCell {
 
     fn closed_again(&self, transition: Transition) {
         // The window holds what opened the breaker; left there, the next failure would open it again.
-        self.window.clear();
+        self.forget_window();
         self.count(transition);
     }
 

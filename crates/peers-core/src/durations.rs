@@ -9,9 +9,11 @@ const BUCKETS: usize = 15;
 
 /// A histogram of the reported leases of one peer.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Durations {
-    buckets: [AtomicU64; BUCKETS],
+    /// First, on one cache line with the buckets up to 64 ms.
     sum_us: AtomicU64,
+    buckets: [AtomicU64; BUCKETS],
 }
 
 /// A histogram as it was read.
@@ -34,6 +36,11 @@ impl Durations {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
         self.sum_us.fetch_add(took_ns / 1_000, Ordering::Relaxed);
+    }
+
+    /// Returns how many leases were recorded.
+    pub(crate) fn count(&self) -> u64 {
+        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
     }
 
     pub(crate) fn read(&self) -> DurationHistogram {

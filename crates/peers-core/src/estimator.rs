@@ -32,46 +32,64 @@ impl Estimator {
     /// Returns the estimate at `now` in nanoseconds: `mean` of a peer never called.
     #[inline]
     pub(crate) fn read(&self, now: Tick, mean: f32) -> f32 {
-        let (estimate, decay) = self.decayed(now);
+        let (estimate, decay) = self.load().decayed(now);
         if estimate > 0.0 { mean + (estimate - mean) * decay } else { mean }
     }
 
-    /// Takes in that a call took `took_ns`, and returns the new estimate.
-    #[inline]
-    pub(crate) fn sample(&self, now: Tick, took_ns: f32, mean: f32) -> f32 {
-        let (known, decay) = self.decayed(now);
-        let estimate = if known > 0.0 {
-            let relaxed = mean + (known - mean) * decay;
-            let base = if took_ns > SURPRISE_RATIO * relaxed { SURPRISE_WEIGHT } else { SAMPLE_WEIGHT };
-            // A sample after silence weighs more.
-            let weight = (1.0 - (1.0 - base) * decay).min(WEIGHT_MAX);
-            relaxed + (took_ns - relaxed) * weight
-        } else {
-            took_ns
-        };
-        let stored = (u64::from(estimate.max(1.0).to_bits()) << 32) | u64::from(low(now.millis()));
-        self.0.store(stored, Ordering::Relaxed);
-        estimate
+    /// Returns what is known, to be used by [`Known::after`].
+    #[inline(always)]
+    pub(crate) fn load(&self) -> Known {
+        Known(self.0.load(Ordering::Relaxed))
+    }
+
+    #[inline(always)]
+    pub(crate) fn store(&self, now: Tick, estimate: f32) {
+        self.0.store((u64::from(estimate.to_bits()) << 32) | u64::from(low(now.millis())), Ordering::Relaxed);
     }
 
     /// Takes in a failure after `took_ns`.
     pub(crate) fn penalise(&self, now: Tick, took_ns: f32, mean: f32) {
         let estimate = self.read(now, mean);
-        self.sample(now, took_ns.max(PENALTY_NS).max(2.0 * estimate), mean);
+        self.store(now, self.load().after(now, took_ns.max(PENALTY_NS).max(2.0 * estimate), mean));
+    }
+}
+
+/// An estimate as it was stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known(u64);
+
+impl Known {
+    /// Returns what the estimate is after a call that took `took_ns`, to be stored.
+    #[inline(always)]
+    pub(crate) fn after(self, now: Tick, took_ns: f32, mean: f32) -> f32 {
+        let (known, decay) = self.decayed(now);
+        if known > 0.0 {
+            let relaxed = mean + (known - mean) * decay;
+            let base = if took_ns > SURPRISE_RATIO * relaxed { SURPRISE_WEIGHT } else { SAMPLE_WEIGHT };
+            // A sample after silence weighs more.
+            let weight = (1.0 - (1.0 - base) * decay).min(WEIGHT_MAX);
+            (relaxed + (took_ns - relaxed) * weight).max(1.0)
+        } else {
+            took_ns.max(1.0)
+        }
     }
 
     /// Returns the stored estimate, 0 for none, and how much of its distance from the mean is left at `now`.
     #[inline]
-    fn decayed(&self, now: Tick) -> (f32, f32) {
-        let word = self.0.load(Ordering::Relaxed);
-        let silent_ms = low(now.millis()).wrapping_sub(low(word)).cast_signed().max(0) as f32;
+    fn decayed(self, now: Tick) -> (f32, f32) {
+        let Self(word) = self;
+        let silent_ms = low(now.millis()).wrapping_sub(low(word)).cast_signed();
+        let estimate = f32::from_bits(low(word >> 32));
+        if silent_ms <= 0 {
+            return (estimate, 1.0);
+        }
         // e^-x as the fourth power of the quotient of the series of x/4: within 0.002 everywhere, monotone, and the
         // same on every machine.
-        let x = silent_ms * (0.25 / TAU_MS);
+        let x = silent_ms as f32 * (0.25 / TAU_MS);
         // Not `mul_add`: where there is no such instruction it is a call.
         let quarter = 1.0 / (1.0 + x * (1.0 + x * (0.5 + x * (1.0 / 6.0))));
         let half = quarter * quarter;
-        (f32::from_bits(low(word >> 32)), half * half)
+        (estimate, half * half)
     }
 }
 
@@ -92,6 +110,12 @@ mod tests {
         Tick::ZERO.after(Duration::from_secs(secs))
     }
 
+    fn sample(estimator: &Estimator, now: Tick, took_ns: f32, mean: f32) -> f32 {
+        let estimate = estimator.load().after(now, took_ns, mean);
+        estimator.store(now, estimate);
+        estimate
+    }
+
     #[test]
     fn a_peer_never_called_is_taken_for_an_average_one() {
         assert_eq!(Estimator::new().read(at(9), MEAN), MEAN);
@@ -101,7 +125,7 @@ mod tests {
     fn silence_moves_an_estimate_to_the_mean_from_both_sides() {
         for first in [1e6, 100e6] {
             let estimator = Estimator::new();
-            assert_eq!(estimator.sample(at(1), first, MEAN), first);
+            assert_eq!(sample(&estimator, at(1), first, MEAN), first);
             assert_eq!(estimator.read(at(1), MEAN), first);
             let left = (estimator.read(at(4), MEAN) - MEAN) / (first - MEAN);
             assert!((left - (-1.0_f32).exp()).abs() < 2e-3, "{left} of the distance is left after one time constant");
@@ -115,8 +139,8 @@ mod tests {
     fn a_sample_weighs_more_after_silence_and_when_it_surprises_but_never_more_than_half() {
         let weight = |then: u64, took: f32| {
             let estimator = Estimator::new();
-            estimator.sample(at(1), MEAN, MEAN);
-            (estimator.sample(at(then), took, MEAN) - MEAN) / (took - MEAN)
+            sample(&estimator, at(1), MEAN, MEAN);
+            (sample(&estimator, at(then), took, MEAN) - MEAN) / (took - MEAN)
         };
         assert!((weight(1, 2.0 * MEAN) - 0.15).abs() < 1e-3);
         assert!((weight(1, 4.0 * MEAN) - 0.40).abs() < 1e-3);
@@ -127,7 +151,7 @@ mod tests {
     #[test]
     fn a_fast_failure_makes_a_peer_slow() {
         let estimator = Estimator::new();
-        estimator.sample(at(1), MEAN, MEAN);
+        sample(&estimator, at(1), MEAN, MEAN);
         estimator.penalise(at(1), 0.5e6, MEAN);
         let after = estimator.read(at(1), MEAN);
         assert!((after - 406e6).abs() < 1e6, "{after}");
@@ -136,7 +160,7 @@ mod tests {
     #[test]
     fn a_clock_that_steps_back_between_threads_does_no_harm() {
         let estimator = Estimator::new();
-        estimator.sample(at(5), MEAN, MEAN);
+        sample(&estimator, at(5), MEAN, MEAN);
         assert_eq!(estimator.read(at(4), MEAN), MEAN);
     }
 }

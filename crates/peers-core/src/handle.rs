@@ -70,7 +70,7 @@ impl PeerHandle {
     /// the estimate and the breaker as a lease does, but is no probe: it neither closes a breaker nor reopens it.
     pub fn observe(&self, now: Tick, took: Duration, outcome: Outcome) {
         let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.cell.learn(now, took_ns, self.cell.breaker.observer(), outcome);
+        self.cell.observe(now, took_ns, outcome);
     }
 
     /// Keeps all calls away until [`PeerHandle::restore`].

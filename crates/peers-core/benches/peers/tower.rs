@@ -17,7 +17,7 @@ use tower::discover::ServiceList;
 use tower::load::{CompleteOnResponse, PeakEwma, PendingRequests};
 
 use crate::contest::{Bound, Contest, Turn};
-use crate::ours::{ADAPTIVE_CLOCKED, ADAPTIVE_REPORT, TWO_RANDOM_RELEASE, TWO_RANDOM_REPORT};
+use crate::ours::{ADAPTIVE_CLOCKED, ADAPTIVE_RELEASE, ADAPTIVE_REPORT, TWO_RANDOM_RELEASE, TWO_RANDOM_REPORT};
 
 const OPERATIONS: u64 = 4_000;
 /// Defaults of linkerd, whose balancer this once was.
@@ -49,7 +49,8 @@ impl Tower {
                 .times(TWO_RANDOM_RELEASE, Bound::AtLeast(7.0))
                 .times(TWO_RANDOM_REPORT, Bound::None),
             Contest::new("tower p2c, Peak-EWMA", OPERATIONS, |turn| call(&self.peak_ewma, turn))
-                .times(ADAPTIVE_REPORT, Bound::AtLeast(9.0))
+                .times(ADAPTIVE_RELEASE, Bound::AtLeast(9.0))
+                .times(ADAPTIVE_REPORT, Bound::None)
                 .times(ADAPTIVE_CLOCKED, Bound::None),
         ]
     }
