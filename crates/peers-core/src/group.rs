@@ -61,7 +61,7 @@ pub(crate) enum Demand {
 /// Peers that are equally welcome, by ascending id, and what their chooser has prepared for them.
 #[derive(Debug)]
 pub struct Group {
-    pub(crate) candidates: Box<[Candidate]>,
+    pub(crate) candidates: Arc<[Candidate]>,
     pub(crate) arrangement: Box<[u32]>,
     pub(crate) demand: Demand,
     /// Copies of what every pick asks of the options.
@@ -100,13 +100,13 @@ pub(crate) enum Panic {
 impl Group {
     /// Returns how many peers there are.
     #[must_use]
-    pub const fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.candidates.len()
     }
 
     /// Returns whether there are none.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.candidates.is_empty()
     }
 

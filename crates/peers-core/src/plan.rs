@@ -32,7 +32,7 @@ pub(crate) struct Plan {
 pub(crate) struct Roster {
     pub(crate) version: u64,
     /// By ascending id.
-    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) candidates: Arc<[Candidate]>,
 }
 
 impl Roster {
@@ -135,8 +135,12 @@ fn split(roster: &Roster, peers: Vec<usize>, filters: &[Box<dyn Filter>], shared
 }
 
 fn group(roster: &Roster, part: &Part, chooser: &dyn Chooser, shared: &Arc<Shared>) -> Group {
-    let candidates: Box<[Candidate]> =
-        part.peers.iter().filter_map(|index| roster.candidates.get(*index)).cloned().collect();
+    // A part of as many as there are is all of them, each once and in order: shared, no peer is counted once more.
+    let candidates: Arc<[Candidate]> = if part.peers.len() == roster.candidates.len() && part.peers.is_sorted() {
+        Arc::clone(&roster.candidates)
+    } else {
+        part.peers.iter().filter_map(|index| roster.candidates.get(*index)).cloned().collect()
+    };
     let peers: Vec<&Peer> = candidates.iter().map(|candidate| &*candidate.peer).collect();
     let arrangement = chooser.arrange(&peers);
     Group {

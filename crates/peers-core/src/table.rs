@@ -72,7 +72,7 @@ impl PeerTable {
     pub fn new(options: TableOptions) -> Self {
         Self {
             writer: Mutex::new(Writer::default()),
-            roster: Published::new(Roster { version: 0, candidates: Vec::new() }),
+            roster: Published::new(Roster { version: 0, candidates: Arc::default() }),
             shared: Arc::new(Shared::new(options)),
         }
     }
