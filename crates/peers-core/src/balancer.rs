@@ -9,7 +9,7 @@ use crate::plan::{Plan, Roster};
 use crate::published::{Published, pin};
 use crate::shared::Shared;
 use crate::table::Replan;
-use crate::{Chooser, Entropy, Filters, Group, PeerLease, PickCx, PickError, Reach, Refusal};
+use crate::{Chooser, Entropy, Filters, Group, LocalBalancer, PeerLease, PickCx, PickError, Reach, Refusal};
 
 /// How often a chooser may choose somebody who cannot be had before everybody is asked.
 const ATTEMPTS: usize = 4;
@@ -24,6 +24,8 @@ pub struct Balancer<C: Chooser = Box<dyn Chooser>> {
 /// A balancer's inside, which its table keeps up to date.
 pub(crate) struct Picker<C> {
     plan: Published<Plan>,
+    /// Version of the table that the plan is of, for those who hold one.
+    version: AtomicU64,
     chooser: C,
     filters: Filters,
     shared: Arc<Shared>,
@@ -67,6 +69,12 @@ impl<C: Chooser> Balancer<C> {
         self.picker.pick(self.picker.plan.newest(&guard), cx, entropy)
     }
 
+    /// Returns a deputy that picks for one thread or task at a lower cost, with chance from `entropy`.
+    #[must_use]
+    pub fn local(&self, entropy: Entropy) -> LocalBalancer<C> {
+        LocalBalancer::new(Arc::clone(&self.picker), entropy)
+    }
+
     /// Returns the chooser.
     #[must_use]
     pub fn chooser(&self) -> &C {
@@ -104,11 +112,22 @@ impl<C: Chooser> fmt::Debug for Balancer<C> {
 impl<C: Chooser> Picker<C> {
     pub(crate) fn new(roster: &Roster, filters: Filters, chooser: C, shared: &Arc<Shared>) -> Self {
         let plan = Published::new(Plan::of(roster, filters.list(), &chooser, shared));
-        Self { plan, chooser, filters, shared: Arc::clone(shared), counts: Counts::default() }
+        let version = AtomicU64::new(roster.version);
+        Self { plan, version, chooser, filters, shared: Arc::clone(shared), counts: Counts::default() }
+    }
+
+    pub(crate) fn load(&self) -> Arc<Plan> {
+        self.plan.load()
+    }
+
+    /// Returns whether there is a newer plan than `held`.
+    #[inline]
+    pub(crate) fn is_outdated(&self, held: &Plan) -> bool {
+        self.version.load(Ordering::Acquire) != held.version
     }
 
     #[inline(always)]
-    fn pick(&self, plan: &Plan, cx: &PickCx<'_>, entropy: &mut Entropy) -> Result<PeerLease, PickError> {
+    pub(crate) fn pick(&self, plan: &Plan, cx: &PickCx<'_>, entropy: &mut Entropy) -> Result<PeerLease, PickError> {
         let Some(group) = plan.usual() else {
             return entropy.lend(|entropy| self.pick_drawn(plan, &{ *cx }, entropy));
         };
@@ -236,5 +255,6 @@ impl<C: Chooser> Picker<C> {
 impl<C: Chooser> Replan for Picker<C> {
     fn replan(&self, roster: &Roster) {
         self.plan.publish(Plan::of(roster, self.filters.list(), &self.chooser, &self.shared));
+        self.version.store(roster.version, Ordering::Release);
     }
 }

@@ -28,6 +28,7 @@ mod group;
 mod handle;
 mod labels;
 mod lease;
+mod local;
 #[cfg(all(test, loom))]
 mod models;
 mod peer;
@@ -59,6 +60,7 @@ pub use group::{Group, PickCx};
 pub use handle::PeerHandle;
 pub use labels::LabelError;
 pub use lease::{Outcome, PeerKey, PeerLease};
+pub use local::LocalBalancer;
 pub use peer::{Health, Http3Hint, Lifecycle, Peer, PeerEndpoint, PeerUpdate, Protocol, Protocols, ShardsOwned};
 pub use pick_error::PickError;
 pub use ports::{

@@ -18,6 +18,21 @@ fn table_of(count: usize) -> PeerTable {
     table
 }
 
+#[test]
+fn a_deputy_that_is_up_to_date_allocates_nothing() {
+    let table = table_of(10);
+    let spec: ChooserSpec = "two-random".parse().expect("a name");
+    let chooser = spec.chooser(&ChooserPorts::default()).expect("no port needed");
+    let mut local = table.balancer(spec.filters(), chooser).local(Entropy::seeded(1));
+    let allocated = measure(|| {
+        for call in 0..10_000 {
+            let now = Tick::from_nanos(call * 1_000);
+            local.acquire(&PickCx::at(now)).expect("usable").report(now, Outcome::Success);
+        }
+    });
+    assert_eq!(allocated.count_total, 0);
+}
+
 /// Calls with every outcome that leaves the breaker closed, and with none at all.
 fn calls(balancer: &Balancer<Box<dyn Chooser>>, entropy: &mut Entropy, count: u64) {
     let overloaded = Outcome::Overloaded { retry_after: None };

@@ -81,6 +81,7 @@ impl Ours {
             contest("snapshot read alone", none, |turn| read(&self.two_random, turn)),
             contest(TWO_RANDOM_RELEASE, pick_at_most, |turn| pick(&self.two_random, turn)),
             contest("two-random, boxed, pick + release", none, |turn| pick(&self.boxed, turn)),
+            contest("two-random, deputy, pick + release", none, |turn| pick_locally(&self.two_random, turn)),
             contest(TWO_RANDOM_REPORT, none, |turn| call(&self.two_random, turn)),
             contest(ADAPTIVE_RELEASE, from_100(4.5), |turn| pick(&self.adaptive, turn)),
             contest(ADAPTIVE_REPORT, none, |turn| call(&self.adaptive, turn)),
@@ -120,6 +121,15 @@ fn pick<C: Chooser>(balancer: &Balancer<C>, turn: Turn) {
         let now = Tick::from_nanos(turn.start_ns + n * STEP_NS);
         let lease = balancer.acquire_with(&PickCx::at(now), &mut entropy);
         // Seen where it is: moved, it would be copied once more, which the floor's word is not either.
+        black_box(&lease);
+        drop(lease);
+    }
+}
+
+fn pick_locally<C: Chooser>(balancer: &Balancer<C>, turn: Turn) {
+    let mut local = balancer.local(Entropy::seeded(turn.seed));
+    for n in 0..turn.operations {
+        let lease = local.acquire(&PickCx::at(Tick::from_nanos(turn.start_ns + n * STEP_NS)));
         black_box(&lease);
         drop(lease);
     }

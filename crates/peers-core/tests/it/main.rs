@@ -6,6 +6,7 @@ mod descriptor;
 mod errors;
 mod filters;
 mod leases;
+mod local;
 mod support;
 mod table;
 mod table_model;
