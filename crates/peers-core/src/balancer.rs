@@ -257,4 +257,8 @@ impl<C: Chooser> Replan for Picker<C> {
         self.plan.publish(Plan::of(roster, self.filters.list(), &self.chooser, &self.shared));
         self.version.store(roster.version, Ordering::Release);
     }
+
+    fn chooser(&self) -> &'static str {
+        self.chooser.name()
+    }
 }

@@ -50,6 +50,9 @@ pub struct Applied {
 /// A balancer's side of a change.
 pub(crate) trait Replan: Send + Sync {
     fn replan(&self, roster: &Roster);
+
+    /// Returns the name of its chooser.
+    fn chooser(&self) -> &'static str;
 }
 
 #[derive(Default)]
@@ -150,6 +153,15 @@ impl PeerTable {
 
     pub(crate) const fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Returns the name of the chooser by which the table's peers are picked: `none` without a balancer, `several` when
+    /// balancers differ.
+    pub(crate) fn chooser(&self) -> &'static str {
+        let writer = self.lock();
+        let mut names = writer.plans.iter().filter_map(|plan| plan.upgrade().map(|plan| plan.chooser()));
+        let first = names.next().unwrap_or("none");
+        if names.all(|name| name == first) { first } else { "several" }
     }
 
     pub(crate) fn read<R>(&self, read: impl FnOnce(&Roster) -> R) -> R {

@@ -75,9 +75,10 @@ impl Reading {
         self.durations.add(&other.durations);
     }
 
-    fn visit(&self, labels: &Labels<'_>, sink: &mut dyn Sink) {
+    fn visit(&self, labels: &[(&'static str, &str); 3], chooser: &'static str, sink: &mut dyn Sink) {
+        let [service, transport, peer] = *labels;
+        sink.counter("omnirelay_peer_picks_total", &[service, transport, peer, ("chooser", chooser)], self.picks);
         sink.gauge("omnirelay_peer_inflight", labels, self.inflight as f64);
-        sink.counter("omnirelay_peer_picks_total", labels, self.picks);
         sink.counter("omnirelay_peer_successes_total", labels, self.successes);
         sink.counter("omnirelay_peer_failures_total", labels, self.failures);
         sink.counter("omnirelay_peer_overloads_total", labels, self.overloads);
@@ -103,13 +104,14 @@ impl PeerTable {
     /// microseconds a peer, and no pick waits for it.
     pub fn visit(&self, now: Tick, sink: &mut dyn Sink) {
         self.visit_totals(sink);
+        let chooser = self.chooser();
         self.read(|roster| {
             let options = &self.shared().options;
             let named = roster.candidates.len().min(options.series_max);
             let (own, others) = roster.candidates.split_at_checked(named).unwrap_or_default();
             for candidate in own {
                 let labels = self.labels(candidate.peer.id.as_str());
-                Reading::of(&candidate.cell).visit(&labels, sink);
+                Reading::of(&candidate.cell).visit(&labels, chooser, sink);
                 self.visit_state(candidate, now, &labels, sink);
             }
             let mut rest = Reading::default();
@@ -117,7 +119,7 @@ impl PeerTable {
                 rest.add(&Reading::of(&candidate.cell));
             }
             if !others.is_empty() {
-                rest.visit(&self.labels(OTHER), sink);
+                rest.visit(&self.labels(OTHER), chooser, sink);
             }
         });
     }

@@ -80,9 +80,28 @@ fn peers_beyond_the_limit_are_summed_up() {
     }
     let mut scrape = Scrape::default();
     table.visit(at(1), &mut scrape);
-    scrape.check("omnirelay_peer_picks_total", ",rpc_peer=node-001", 2.0);
-    scrape.check("omnirelay_peer_picks_total", ",rpc_peer=other", 6.0);
+    scrape.check("omnirelay_peer_picks_total", ",rpc_peer=node-001,chooser=round-robin", 2.0);
+    scrape.check("omnirelay_peer_picks_total", ",rpc_peer=other,chooser=round-robin", 6.0);
     assert!(!scrape.0.keys().any(|series| series.contains("node-002")));
+}
+
+#[test]
+fn picks_name_their_chooser_as_long_as_there_is_one() {
+    let table = table_of(1, options());
+    let check = |chooser: &str| {
+        let mut scrape = Scrape::default();
+        table.visit(at(0), &mut scrape);
+        scrape.check("omnirelay_peer_picks_total", &format!(",rpc_peer=node-000,chooser={chooser}"), 0.0);
+    };
+    check("none");
+    let first = table.balancer(Filters::none(), Random);
+    let second = table.balancer(Filters::none(), Random);
+    check("random");
+    let third = table.balancer(Filters::none(), RoundRobin::default());
+    check("several");
+    drop((first, second));
+    check("round-robin");
+    drop(third);
 }
 
 #[test]
