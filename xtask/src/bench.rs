@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: benchmarks, built optimised and run as programs of their own. One module a subject.
 
+mod gossip;
 mod peers;
 
 use std::process::ExitCode;
@@ -11,6 +12,8 @@ use clap::Subcommand;
 pub(crate) enum Options {
     /// Measure picking a peer against the least it could cost and against tower, and keeping the health of peers.
     Peers,
+    /// Measure a mesh of real processes: how fast news and deaths are seen by all, and what it costs.
+    Gossip(gossip::Options),
 }
 
 /// Runs the benchmark.
@@ -20,5 +23,6 @@ pub(crate) enum Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     match options {
         Options::Peers => peers::run(),
+        Options::Gossip(options) => gossip::run(options),
     }
 }

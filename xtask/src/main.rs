@@ -17,6 +17,7 @@ mod metrics_lint;
 mod node;
 mod process;
 mod sim;
+mod swarm;
 mod tidy;
 
 use std::path::PathBuf;

@@ -5,10 +5,13 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 /// The platform we ship and check for.
 pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -117,6 +120,19 @@ fn read_to_end(child: &mut Child) -> mpsc::Receiver<std::io::Result<String>> {
         });
     }
     receiver
+}
+
+/// Returns a flag that Ctrl-C raises instead of ending this process, once; the second one ends it.
+///
+/// # Errors
+/// The system refuses.
+pub(crate) fn interruptible() -> anyhow::Result<Arc<AtomicBool>> {
+    let raised = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_default(signal, Arc::clone(&raised)).context("cannot listen for signals")?;
+        flag::register(signal, Arc::clone(&raised)).context("cannot listen for signals")?;
+    }
+    Ok(raised)
 }
 
 /// Returns the command as a person would type it, without its environment.

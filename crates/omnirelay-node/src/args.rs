@@ -101,7 +101,7 @@ pub(crate) struct ConfigArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DevArgs {
     /// How many nodes to start.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=200))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=250))]
     pub(crate) nodes: u8,
     /// Stop once all nodes have found each other.
     #[arg(long)]
