@@ -6,9 +6,9 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Turn {
     pub(crate) operations: u64,
-    /// Where chance starts: another place for each round and thread.
+    /// Where chance starts: another place for each turn and thread.
     pub(crate) seed: u64,
-    /// When it happens by the contest's own clock, which never goes back from round to round.
+    /// When it happens by the contests' own clock, which never goes back from turn to turn.
     pub(crate) start_ns: u64,
 }
 
