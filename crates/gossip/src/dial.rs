@@ -1,11 +1,12 @@
 //! The side that dials: resolve, handshake, identity, hello.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use identity::{Credentials, PeerRefused};
+use identity::{PeerRefused, RefusalReason};
 use mesh_proto::MAX_HELLO_BYTES;
 use mesh_types::{Endpoint, NodeId};
 use quinn::{ConnectError, Connection, ConnectionError, ReadError, ReadToEndError, WriteError};
@@ -13,9 +14,9 @@ use tokio::net::lookup_host;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::accept::tls_reason;
-use crate::close::{Close, close};
+use crate::close::{Close, close, refused_by_other, tls_reason};
 use crate::link::{self, NewLink, Report, peer_of};
+use crate::tls::Tls;
 
 /// TLS wants a name; who the other side is stands in its certificate's SPIFFE ID, which is checked instead.
 const SERVER_NAME: &str = "omnirelay";
@@ -29,11 +30,20 @@ pub(crate) enum Target {
     Seed(Endpoint),
 }
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer(node) => fmt::Display::fmt(node, f),
+            Self::Seed(endpoint) => fmt::Display::fmt(endpoint, f),
+        }
+    }
+}
+
 /// Everything a dial needs.
 #[derive(Debug)]
 pub(crate) struct Dial {
     pub(crate) endpoint: quinn::Endpoint,
-    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) tls: Arc<Tls>,
     pub(crate) target: Target,
     pub(crate) address: Endpoint,
     pub(crate) hello: Bytes,
@@ -71,13 +81,24 @@ pub(crate) enum DialError {
 }
 
 impl DialError {
+    /// Returns the error of the connection, if it was that which failed.
+    fn connection(&self) -> Option<&ConnectionError> {
+        match self {
+            Self::Connection(error)
+            | Self::Write(WriteError::ConnectionLost(error))
+            | Self::Read(ReadToEndError::Read(ReadError::ConnectionLost(error))) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Returns why the other side refuses this node for its certificate, if it does.
+    pub(crate) fn refused_by_other(&self) -> Option<RefusalReason> {
+        refused_by_other(self.connection()?)
+    }
+
     /// Returns the outcome as a metric label.
     pub(crate) fn outcome(&self) -> &'static str {
-        let connection = match self {
-            Self::Connection(error) | Self::Read(ReadToEndError::Read(ReadError::ConnectionLost(error))) => Some(error),
-            _ => None,
-        };
-        match (connection, self) {
+        match (self.connection(), self) {
             (Some(error), _) if tls_reason(error).is_some() => "tls",
             (Some(ConnectionError::ApplicationClosed(_)), _) | (None, Self::Identity(_) | Self::Hello(_)) => "refused",
             (Some(ConnectionError::TimedOut), _) | (None, Self::Timeout) => "timeout",
@@ -111,9 +132,12 @@ impl Dial {
             return Err(DialError::Stopped);
         }
         match answered.await {
-            Ok(Ok(())) => link::run(node, connection, queue, self.reports).await,
+            Ok(Ok(())) => {
+                let revocations = self.tls.credentials.revocations().clone();
+                link::run(node, connection, queue, revocations, self.reports).await;
+            }
             Ok(Err(error)) => {
-                close(&connection, Close::Refused, &error.to_string());
+                close(&connection, Close::of_hello(&error), &error.to_string());
                 return Err(error.into());
             }
             Err(_stopped) => return Err(DialError::Stopped),
@@ -126,8 +150,8 @@ impl Dial {
             Some(address) => address,
             None => self.resolve().await?,
         };
-        let connection = self.endpoint.connect(address, SERVER_NAME)?.await?;
-        let peer = peer_of(&connection, &self.credentials).inspect_err(|error| {
+        let connection = self.endpoint.connect_with(self.tls.dialling(), address, SERVER_NAME)?.await?;
+        let peer = peer_of(&connection, &self.tls.credentials).inspect_err(|error| {
             close(&connection, Close::Refused, &error.to_string());
         })?;
         if let Target::Peer(expected) = &self.target
@@ -140,7 +164,7 @@ impl Dial {
         send.write_all(&self.hello).await?;
         send.finish()?;
         let ack = receive.read_to_end(MAX_HELLO_BYTES).await?;
-        let (link, queue) = NewLink::new(peer, connection.clone());
+        let (link, queue) = NewLink::new(peer, connection.clone(), Arc::clone(&self.tls));
         Ok((connection, link, queue, ack.into()))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use identity::Credentials;
+use identity::Side;
 use membership::{Channel, Core, Event, Input, Output, Rejected};
 use mesh_types::{Endpoint, NodeId};
 use quinn::Incoming;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::accept;
-use crate::close::{Close, close};
+use crate::close::{Close, close, refused_by_other};
 use crate::dial::{Dial, DialError, Target};
 use crate::handle::Shared;
 use crate::labels::{ChangeLabels, ChangeLabelsError, changed};
@@ -24,6 +24,10 @@ use crate::link::{NewLink, Report};
 use crate::links::{Link, Links};
 use crate::observe;
 use crate::service::RunError;
+use crate::terms::{Terms, with_generation};
+
+mod trust;
+pub(crate) use trust::Trust;
 
 /// Reports that wait for the driver; beyond it datagrams are dropped, and streams wait.
 const REPORTS: usize = 4_096;
@@ -58,7 +62,7 @@ pub(crate) struct Driver {
     local: NodeId,
     core: Core,
     endpoint: quinn::Endpoint,
-    credentials: Arc<Credentials>,
+    trust: Trust,
     shared: Arc<Shared>,
     label_changes: mpsc::Receiver<ChangeLabels>,
     links: Links,
@@ -80,7 +84,7 @@ impl Driver {
         local: NodeId,
         core: Core,
         endpoint: quinn::Endpoint,
-        credentials: Arc<Credentials>,
+        trust: Trust,
         (shared, label_changes): (Arc<Shared>, mpsc::Receiver<ChangeLabels>),
         max_links: usize,
     ) -> Self {
@@ -90,7 +94,7 @@ impl Driver {
             local,
             core,
             endpoint,
-            credentials,
+            trust,
             shared,
             label_changes,
             dials: BTreeMap::new(),
@@ -106,6 +110,7 @@ impl Driver {
 
     /// Runs until `shutdown`, then leaves the mesh.
     pub(crate) async fn run(mut self, seeds: Vec<Endpoint>, shutdown: CancellationToken) -> Result<(), RunError> {
+        self.follow_credentials();
         self.feed(Input::Join(seeds));
         let result = loop {
             self.settle();
@@ -159,9 +164,10 @@ impl Driver {
             Report::Message { from, bytes } => self.on_message(&from, bytes),
             Report::Hello { link, bytes, answer } => {
                 let result = self.core.handle_hello(&link.peer, &bytes, now());
+                let result = result.map(|ack| with_generation(&ack, link.tls.generation));
                 if result.is_ok() {
                     let dialler = link.peer.node.clone();
-                    self.link_up(link, dialler);
+                    self.link_up(link, dialler, Terms::of_hello(&bytes));
                 }
                 // Whoever dialled may have hung up meanwhile; the link's end is reported apart.
                 drop(answer.send(result));
@@ -169,7 +175,7 @@ impl Driver {
             Report::HelloAck { target, link, bytes, answer } => {
                 let result = self.core.handle_hello_ack(&link.peer, &bytes, now());
                 if result.is_ok() {
-                    self.on_dialled(&target, link);
+                    self.on_dialled(&target, link, Terms::of_ack(&bytes));
                 }
                 // The dial reports its failure itself.
                 drop(answer.send(result));
@@ -177,8 +183,15 @@ impl Driver {
             Report::Down { peer, connection, error } => {
                 debug!(peer = %peer, error = %error, "link down");
                 self.links.forget(&peer, connection);
+                if let Some(reason) = refused_by_other(&error) {
+                    self.on_refused_by(&peer, reason);
+                }
             }
             Report::DialFailed { target, error } => self.on_dial_failed(&target, &error),
+            Report::Credentials(change) => self.on_credentials(change),
+            Report::RenewalDue { peer } => self.renew(&peer),
+            Report::RevocationsBehind { peer } => self.on_revocations_behind(peer),
+            Report::RevocationLists { from, lists } => self.on_revocation_lists(&from, lists),
         }
         self.perform_outputs();
     }
@@ -201,10 +214,12 @@ impl Driver {
         }
     }
 
-    fn on_dialled(&mut self, target: &Target, link: NewLink) {
+    fn on_dialled(&mut self, target: &Target, link: NewLink, terms: Terms) {
         observe::dialled("success");
         let peer = link.peer.node.clone();
-        self.link_up(link, self.local.clone());
+        self.link_up(link, self.local.clone(), terms);
+        // One question brings both sides up to date: who is asked asks back if it has less.
+        self.ask_for_revocations(&peer);
         if let Target::Seed(seed) = target {
             self.patience.remove(seed);
         }
@@ -217,6 +232,9 @@ impl Driver {
     fn on_dial_failed(&mut self, target: &Target, error: &DialError) {
         let outcome = error.outcome();
         observe::dialled(outcome);
+        if let Some(reason) = error.refused_by_other() {
+            self.on_refused_by(target, reason);
+        }
         let waiting = self.dials.remove(target).unwrap_or_default();
         for _ in waiting {
             observe::sent(false);
@@ -228,19 +246,21 @@ impl Driver {
         }
     }
 
-    fn link_up(&mut self, new: NewLink, dialler: NodeId) {
-        let NewLink { peer, connection, streams } = new;
-        let known = self.core.boot_epoch_of(&peer.node);
-        let link = Link { connection, streams, dialler, boot_epoch: known.unwrap_or_default(), last_used: now() };
-        if let Some(loser) = self.links.insert(peer.node, link) {
+    fn link_up(&mut self, new: NewLink, dialler: NodeId, terms: Terms) {
+        let peer = new.peer.node.clone();
+        let side = if dialler == peer { Side::Client } else { Side::Server };
+        let link = Link::new(new, dialler, side, terms, now());
+        if let Some(loser) = self.links.insert(peer, link) {
+            let why = if loser.own_generation < self.trust.tls.generation { Close::Renewed } else { Close::Duplicate };
             self.tasks.spawn(async move {
                 sleep(DUPLICATE_LINGERS).await;
-                close(&loser.connection, Close::Duplicate, "");
+                close(&loser.connection, why, "");
                 // Until here its queue is open: a link whose queue is closed ends.
                 drop(loser);
             });
         }
         self.links.trim(self.core.links());
+        self.links.report(self.trust.tls.generation);
     }
 
     fn admit(&mut self, incoming: Incoming) {
@@ -255,7 +275,7 @@ impl Driver {
             }
             return;
         }
-        self.tasks.spawn(accept::accept(incoming, Arc::clone(&self.credentials), self.reporter.clone(), room));
+        self.tasks.spawn(accept::accept(incoming, Arc::clone(&self.trust.tls), self.reporter.clone(), room));
     }
 
     /// Does what the core wants done, and publishes what has changed.
@@ -338,10 +358,10 @@ impl Driver {
         self.dials.insert(target.clone(), VecDeque::new());
         let dial = Dial {
             endpoint: self.endpoint.clone(),
-            credentials: Arc::clone(&self.credentials),
+            hello: with_generation(&self.core.hello(), self.trust.tls.generation),
+            tls: Arc::clone(&self.trust.tls),
             target,
             address,
-            hello: self.core.hello(),
             patience,
             reports: self.reporter.clone(),
         };

@@ -33,11 +33,14 @@
 //! ```
 
 mod accept;
+mod audit;
 mod close;
 mod dial;
 mod driver;
 mod endpoint;
 mod events;
+mod exchange;
+mod follow;
 mod handle;
 mod labels;
 mod link;
@@ -45,6 +48,8 @@ mod links;
 mod observe;
 mod options;
 mod service;
+mod terms;
+mod tls;
 
 pub use events::{Events, Happened, Missed};
 pub use handle::Handle;

@@ -1,9 +1,10 @@
 //! One link: an authenticated connection to another member, once its hello is through.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use identity::{Credentials, PeerRefused};
+use identity::{Credentials, PeerRefused, Revocations};
 use membership::{HelloError, Sender};
 use mesh_proto::MAX_STREAM_BYTES;
 use mesh_types::NodeId;
@@ -14,7 +15,9 @@ use tokio::time::timeout;
 
 use crate::close::{Close, close};
 use crate::dial::{DialError, Target};
-use crate::observe;
+use crate::follow::Change;
+use crate::tls::Tls;
+use crate::{exchange, observe};
 
 /// Messages on streams that wait for one link.
 const STREAM_QUEUE: usize = 64;
@@ -28,13 +31,15 @@ pub(crate) struct NewLink {
     pub(crate) peer: Sender,
     pub(crate) connection: Connection,
     pub(crate) streams: mpsc::Sender<Bytes>,
+    /// What this side began it with.
+    pub(crate) tls: Arc<Tls>,
 }
 
 impl NewLink {
     /// Makes the driver's end of a link, and the queue that [`run`] sends from.
-    pub(crate) fn new(peer: Sender, connection: Connection) -> (Self, mpsc::Receiver<Bytes>) {
+    pub(crate) fn new(peer: Sender, connection: Connection, tls: Arc<Tls>) -> (Self, mpsc::Receiver<Bytes>) {
         let (streams, queue) = mpsc::channel(STREAM_QUEUE);
-        (Self { peer, connection, streams }, queue)
+        (Self { peer, connection, streams, tls }, queue)
     }
 }
 
@@ -51,14 +56,26 @@ pub(crate) enum Report {
     Down { peer: NodeId, connection: usize, error: ConnectionError },
     /// A dial came to nothing.
     DialFailed { target: Target, error: DialError },
+    /// Something has happened to the credentials.
+    Credentials(Change),
+    /// A link is to be begun anew with the certificate that is current.
+    RenewalDue { peer: NodeId },
+    /// A member has a revocation list that is lacking here, or newer than here.
+    RevocationsBehind { peer: NodeId },
+    /// A member has sent revocation lists that it was asked for.
+    RevocationLists { from: NodeId, lists: Vec<Bytes> },
 }
 
 /// Reads who the other side of a connection is, and checks that it belongs to the mesh.
 pub(crate) fn peer_of(connection: &Connection, credentials: &Credentials) -> Result<Sender, PeerRefused> {
-    let identity = connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
-    let chain = identity.map(|chain| *chain).unwrap_or_default();
-    let id = credentials.verify_peer(&chain)?;
+    let id = credentials.verify_peer(&chain_of(connection))?;
     Ok(Sender { node: id.node().clone(), role: id.role().clone() })
+}
+
+/// Returns the certificates that the other side of a connection has shown, its own first.
+pub(crate) fn chain_of(connection: &Connection) -> Vec<CertificateDer<'static>> {
+    let identity = connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
+    identity.map(|chain| *chain).unwrap_or_default()
 }
 
 /// Carries messages both ways until the connection ends, or the driver drops its end of the queue and all that
@@ -67,12 +84,14 @@ pub(crate) async fn run(
     peer: NodeId,
     connection: Connection,
     mut queue: mpsc::Receiver<Bytes>,
+    revocations: Revocations,
     reports: mpsc::Sender<Report>,
 ) {
     let error = tokio::select! {
         error = read_datagrams(&peer, &connection, &reports) => error,
         error = read_streams(&peer, &connection, &reports) => error,
         error = write_streams(&connection, &mut queue) => error,
+        error = exchange::answer(&peer, &connection, &revocations, &reports) => error,
     };
     let error = error.unwrap_or(ConnectionError::LocallyClosed);
     close(&connection, Close::Leaving, "");

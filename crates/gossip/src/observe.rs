@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt::{Display, Write};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use membership::{Event, Stats};
@@ -32,10 +31,11 @@ pub(crate) fn rejected(peer: &NodeId, reason: &'static str, error: &dyn Display)
     debug!(peer = %peer, reason, error = %error, "message dropped");
 }
 
-/// Counts and logs somebody who was not let in: this is the audit trail.
-pub(crate) fn refused(address: SocketAddr, reason: &'static str, error: &dyn Display) {
-    counter!("mesh_gossip_refused_total", "reason" => reason).increment(1);
-    warn!(address = %address, reason, error = %error, "connection refused");
+/// Shows how many links were begun with this node's current certificate, and how many with an older one.
+pub(crate) fn links_by_generation(current: usize, older: usize) {
+    let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    gauge!("mesh_gossip_links_by_generation", "generation" => "current").set(number(current));
+    gauge!("mesh_gossip_links_by_generation", "generation" => "older").set(number(older));
 }
 
 /// Counts work that was dropped because a queue was full.

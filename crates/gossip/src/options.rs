@@ -52,6 +52,10 @@ pub struct Options {
     /// How long a connection without traffic is kept; default 30 s, 5 s to 10 minutes. Overlay links see a probe at
     /// least every `fanout` × `interval`; keep it above that.
     pub idle_timeout: Duration,
+    /// Within what time all links are begun anew after a change of the node's certificate, each at a moment of its own; the old
+    /// ones serve until then. Default 30 s, at most 10 minutes, and never longer than half of what is left of the old
+    /// certificate. Shorter lets an old certificate go sooner, and costs its handshakes at once.
+    pub rehandshake_window: Duration,
 }
 
 /// An option out of its range, named as configuration spells it.
@@ -98,6 +102,7 @@ impl Options {
             seed_peers: Vec::new(),
             max_links: 72,
             idle_timeout: Duration::from_secs(30),
+            rehandshake_window: Duration::from_secs(30),
         }
     }
 
@@ -116,6 +121,9 @@ impl Options {
         }
         if self.idle_timeout < Duration::from_secs(5) || self.idle_timeout > Duration::from_secs(600) {
             return wrong("idleTimeout", format!("{:?}", self.idle_timeout), "5s to 10m");
+        }
+        if self.rehandshake_window > Duration::from_secs(600) {
+            return wrong("rehandshakeWindow", format!("{:?}", self.rehandshake_window), "0s to 10m");
         }
         if self.advertise_port == Some(0) {
             return wrong("advertisePort", "0".to_owned(), "1 to 65535");
@@ -167,6 +175,8 @@ mod tests {
         check(|o| o.max_links = 16, None);
         check(|o| o.max_links = 15, Some("maxLinks"));
         check(|o| o.idle_timeout = Duration::from_secs(4), Some("idleTimeout"));
+        check(|o| o.rehandshake_window = Duration::ZERO, None);
+        check(|o| o.rehandshake_window = Duration::from_secs(601), Some("rehandshakeWindow"));
         check(|o| o.advertise_port = Some(0), Some("advertisePort"));
         check(|o| o.advertise_host = Some("::1".to_owned()), None);
         check(|o| o.advertise_host = Some("a b".to_owned()), Some("advertiseHost"));

@@ -6,16 +6,17 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use identity::Credentials;
+use identity::{CredentialSource, Credentials};
 use membership::{Core, LocalNode, StartError};
 use mesh_types::{BootEpoch, Endpoint, NodeId, NodeMetadata};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::driver::Driver;
+use crate::driver::{Driver, Trust};
 use crate::endpoint;
 use crate::handle::{Handle, Shared};
 use crate::options::{Options, OptionsError, advertised};
+use crate::tls::Tls;
 
 /// Why a service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -92,20 +93,25 @@ pub struct Service {
 impl Service {
     /// Checks the options and binds the port. Others can dial from now on, and are served once [`Service::run`] is polled.
     ///
+    /// Who the node is comes from `credentials`, and again whenever that source has others: then every link is begun anew, and the old one
+    /// serves until the new one is up. [`Credentials`] by themselves are a source that never changes.
+    ///
     /// # Errors
     /// What is wrong with the options, the certificate or the port.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn bind(options: Options, credentials: Arc<Credentials>) -> Result<Self, BindError> {
+    pub fn bind(options: Options, credentials: Arc<dyn CredentialSource>) -> Result<Self, BindError> {
         options.validate()?;
-        check_identity(&options, &credentials)?;
         let address = SocketAddr::new(options.bind_address, options.port);
         let in_use = |source: io::Error| match source.kind() {
             io::ErrorKind::AddrInUse => BindError::InUse { address, source },
             _ => BindError::Bind { address, source },
         };
-        let endpoint = endpoint::bind(address, &credentials, options.idle_timeout).map_err(in_use)?;
+        let transport = Arc::new(endpoint::transport(options.idle_timeout));
+        let tls = Tls::new(credentials.current(), transport).map_err(in_use)?;
+        check_identity(&options, &tls.credentials)?;
+        let endpoint = endpoint::bind(address, &tls).map_err(in_use)?;
         let local_addr = endpoint.local_addr().map_err(in_use)?;
         let local = LocalNode {
             id: options.node_id.clone(),
@@ -119,8 +125,8 @@ impl Service {
         let (shared, label_changes) = Shared::new(core.snapshot());
         let shared = Arc::new(shared);
         let handle = Handle { shared: Arc::clone(&shared) };
-        let driver =
-            Driver::new(options.node_id, core, endpoint, credentials, (shared, label_changes), options.max_links);
+        let trust = Trust::new(credentials, tls, options.rehandshake_window);
+        let driver = Driver::new(options.node_id, core, endpoint, trust, (shared, label_changes), options.max_links);
         Ok(Self { driver, handle, local_addr, seeds: options.seed_peers })
     }
 

@@ -17,8 +17,9 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use identity::CertificateFiles;
+use identity::{CertificateFiles, FileOptions, StaleLists};
 use telemetry::LogFormat;
 
 pub(crate) use gossip_config::GossipConfig;
@@ -62,6 +63,9 @@ pub(crate) struct TlsConfig {
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
     pub(crate) trust_bundle: Option<PathBuf>,
+    pub(crate) revocation_lists: Option<PathBuf>,
+    pub(crate) stale_lists: StaleLists,
+    pub(crate) reload_interval: Duration,
 }
 
 /// `control.*`.
@@ -105,6 +109,12 @@ impl Config {
                 certificate: reader.optional(keys::CERTIFICATE),
                 key: reader.optional(keys::PRIVATE_KEY),
                 trust_bundle: reader.optional(keys::TRUST_BUNDLE),
+                revocation_lists: reader.optional(keys::REVOCATION_LISTS),
+                stale_lists: match reader.value(keys::REFUSE_OVERDUE_LISTS) {
+                    true => StaleLists::Refuse,
+                    false => StaleLists::Keep,
+                },
+                reload_interval: reader.value(keys::CERTIFICATE_RELOAD_INTERVAL),
             },
             control: ControlConfig {
                 enabled: reader.value(keys::CONTROL_ENABLED),
@@ -121,6 +131,7 @@ impl Config {
 
     /// Adds what is wrong with values that are each valid.
     fn check(&self, settings: &Settings, purpose: Purpose, problems: &mut Vec<Problem>) {
+        problems.extend(self.tls.out_of_range(settings));
         if purpose == Purpose::Show {
             return;
         }
@@ -145,13 +156,30 @@ impl Config {
 }
 
 impl TlsConfig {
-    /// Returns the files of a configuration that was loaded to run.
-    pub(crate) fn files(&self) -> CertificateFiles {
+    /// Returns the files of a configuration that was loaded to run, and how they are watched.
+    pub(crate) fn files(&self) -> FileOptions {
         let file = |path: &Option<PathBuf>| path.clone().expect("a configuration to run with names its certificate");
-        CertificateFiles {
+        let files = CertificateFiles {
             certificate: file(&self.certificate),
             key: file(&self.key),
             trust_bundle: file(&self.trust_bundle),
+        };
+        FileOptions {
+            revocation_lists: self.revocation_lists.clone(),
+            stale_lists: self.stale_lists,
+            reread_every: self.reload_interval,
+            ..FileOptions::new(files)
         }
+    }
+
+    fn out_of_range(&self, settings: &Settings) -> Option<Problem> {
+        let key = keys::CERTIFICATE_RELOAD_INTERVAL;
+        let range = Duration::from_secs(2)..=Duration::from_secs(24 * 3600);
+        (!range.contains(&self.reload_interval)).then(|| Problem::WrongValue {
+            origin: settings.origin(key),
+            key: key.path.to_owned(),
+            found: format!("{:?}", self.reload_interval),
+            valid: "2s to 24h is valid".to_owned(),
+        })
     }
 }

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::Parser as _;
+use identity::CredentialSource as _;
 
 use args::{Cli, Command, ConfigArgs, PrintConfigArgs, RunArgs};
 use chain::Chain;
@@ -66,7 +67,7 @@ fn check_config(args: ConfigArgs, variables: impl Iterator<Item = (OsString, OsS
     let config = Config::load(&args.sources(variables), Purpose::Run)?;
     #[expect(clippy::disallowed_methods, reason = "the edge, where the wall clock comes in")]
     let credentials = node::load_credentials(&config, SystemTime::now())?;
-    println!("configuration is valid for {}", credentials.spiffe_id());
+    println!("configuration is valid for {}", credentials.source().current().spiffe_id());
     Ok(())
 }
 

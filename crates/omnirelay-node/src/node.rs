@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime};
 
-use identity::{Credentials, CredentialsInput, LoadCredentialsError, SpiffeId};
+use identity::{CredentialSource as _, CredentialsInput, FileCredentials, LoadCredentialsError, SpiffeId};
 use mesh_types::{ClusterId, Endpoint, NodeId, Role};
 
 use crate::config::{Config, ConfigError, GossipConfig, Problem};
@@ -28,17 +28,17 @@ pub(crate) enum IdentityError {
 ///
 /// # Errors
 /// The certificate cannot be used, or is not of the node, cluster and role that are configured.
-pub(crate) fn load_credentials(config: &Config, now: SystemTime) -> Result<Credentials, IdentityError> {
-    let files = config.tls.files();
-    let credentials = Credentials::load(&files, now).map_err(|source| {
+pub(crate) fn load_credentials(config: &Config, now: SystemTime) -> Result<FileCredentials, IdentityError> {
+    let credentials = FileCredentials::load(config.tls.files(), now).map_err(|source| {
         let setting = match source.input() {
             CredentialsInput::Key => "mesh.gossip.tls.key",
             CredentialsInput::TrustBundle => "mesh.gossip.tls.trustBundle",
+            CredentialsInput::RevocationLists => "mesh.gossip.tls.certificateRevocationList",
             _ => "mesh.gossip.tls.certificate",
         };
         IdentityError::Credentials { setting, source: source.into() }
     })?;
-    confirm(&config.gossip, credentials.spiffe_id())?;
+    confirm(&config.gossip, credentials.source().current().spiffe_id())?;
     Ok(credentials)
 }
 

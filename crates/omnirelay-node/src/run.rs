@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use control_api::{Limits, PeerName, PeerRefused, Ports, Readiness, Security, Server};
-use identity::Credentials;
+use identity::{CredentialSource, FileCredentials, live_server_config};
 use mesh_types::NodeId;
 use peers_core::MembershipView;
 use telemetry::MetricsHandle;
@@ -90,13 +90,13 @@ pub(crate) fn run(config: &Config, mode: Mode, events: Option<EventsFormat>) -> 
     telemetry::init_tracing(config.log.format, &config.log.filter).map_err(RunError::Logs)?;
     let metrics = telemetry::install_metrics().map_err(RunError::Metrics)?;
     #[expect(clippy::disallowed_methods, reason = "the edge, where the wall clock comes in")]
-    let credentials = Arc::new(node::load_credentials(config, SystemTime::now())?);
+    let credentials = node::load_credentials(config, SystemTime::now())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .enable_all()
         .build()
         .map_err(RunError::Runtime)?;
-    let ended = runtime.block_on(serve(config, &credentials, metrics, (mode, events)));
+    let ended = runtime.block_on(serve(config, credentials, metrics, (mode, events)));
     // After an ordered end nothing is left; after a hurried one nothing may hold the process up.
     runtime.shutdown_background();
     ended
@@ -104,7 +104,7 @@ pub(crate) fn run(config: &Config, mode: Mode, events: Option<EventsFormat>) -> 
 
 async fn serve(
     config: &Config,
-    credentials: &Arc<Credentials>,
+    credentials: FileCredentials,
     metrics: MetricsHandle,
     (mode, events): (Mode, Option<EventsFormat>),
 ) -> Result<(), RunError> {
@@ -112,9 +112,10 @@ async fn serve(
         signals: Signals::listen().map_err(RunError::Signals)?,
         parent: (mode == Mode::DevChild).then(Parent::watch).transpose().map_err(RunError::Parent)?,
     };
+    let id = credentials.source().current().spiffe_id().clone();
     let mut parts = Parts::start(config, credentials, metrics, events).await?;
     tracing::info!(
-        node = %credentials.spiffe_id(),
+        node = %id,
         gossip = parts.gossip_addr.map(tracing::field::display),
         control = parts.control_addr.map(tracing::field::display),
         version = env!("CARGO_PKG_VERSION"),
@@ -124,7 +125,7 @@ async fn serve(
         dev_child::report(parts.gossip_addr, parts.control_addr).map_err(RunError::Report)?;
     }
     if events.is_some() {
-        parts.print_events(credentials.spiffe_id().node()).await.map_err(RunError::Events)?;
+        parts.print_events(id.node()).await.map_err(RunError::Events)?;
     }
 
     let ended = tokio::select! {
@@ -176,18 +177,20 @@ impl Parts {
     /// Binds everything first, so that a port in use is found before the mesh hears of this node.
     async fn start(
         config: &Config,
-        credentials: &Arc<Credentials>,
+        credentials: FileCredentials,
         metrics: MetricsHandle,
         events: Option<EventsFormat>,
     ) -> Result<Self, RunError> {
-        let id = credentials.spiffe_id();
+        let source: Arc<dyn CredentialSource> = credentials.source();
+        let current = source.current();
+        let id = current.spiffe_id();
         let server = match config.control.enabled {
-            true => Some(bind_control(config, credentials).await.map_err(RunError::Control)?),
+            true => Some(bind_control(config, &source).await.map_err(RunError::Control)?),
             false => None,
         };
         let service = config.gossip.enabled.then(|| {
             let options = config.gossip.options(id);
-            gossip::Service::bind(options, Arc::clone(credentials)).map_err(RunError::Gossip)
+            gossip::Service::bind(options, Arc::clone(&source)).map_err(RunError::Gossip)
         });
         let service = service.transpose()?;
 
@@ -215,6 +218,7 @@ impl Parts {
             events_stop: CancellationToken::new(),
         };
         parts.upkeep.spawn(keep_up(metrics.clone()));
+        parts.upkeep.spawn(credentials.run());
         let health = PeerHealth::new(config.gossip.suspicion_interval);
         let lease_health = Some(Arc::clone(&health.board));
         parts.upkeep.spawn(health.follow(Arc::clone(&members)));
@@ -286,14 +290,17 @@ async fn within<T>(limit: Duration, part: &'static str, ended: impl Future<Outpu
     })
 }
 
-async fn bind_control(config: &Config, credentials: &Arc<Credentials>) -> Result<Server, control_api::BindError> {
+async fn bind_control(
+    config: &Config,
+    credentials: &Arc<dyn CredentialSource>,
+) -> Result<Server, control_api::BindError> {
     let security = if config.control.plaintext {
         Security::PlaintextLoopback
     } else {
         let own = Arc::clone(credentials);
         Security::MutualTls {
-            config: credentials.server_config(&[b"h2", b"http/1.1"]),
-            verify_peer: Arc::new(move |chain| match own.verify_peer(chain) {
+            config: live_server_config(Arc::clone(credentials), &[b"h2", b"http/1.1"]),
+            verify_peer: Arc::new(move |chain| match own.current().verify_peer(chain) {
                 Ok(id) => Ok(PeerName::new(&id.to_string(), id.node().clone(), id.role().clone())),
                 Err(refused) => Err(PeerRefused { reason: refused.reason().as_str(), source: refused.into() }),
             }),

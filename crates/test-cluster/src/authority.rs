@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bootstrap::{DevCa, Issued, Validity};
+use bootstrap::{DevCa, Issued, SignedRevocations, Validity};
 use identity::Credentials;
 
 use crate::error::StartError;
@@ -29,8 +29,10 @@ pub struct Holder {
     pub role: String,
     /// Node it names.
     pub node: String,
-    /// How long ago it was issued, for an hour; default now. At most a day.
+    /// How long ago it was issued; default now. At most a day.
     pub age: Duration,
+    /// For how long it is issued; default an hour.
+    pub lifetime: Duration,
     /// Other CAs its holder trusts, as PEM; default none.
     pub also_trusts: Vec<String>,
 }
@@ -44,6 +46,7 @@ impl Holder {
             role: "worker".to_owned(),
             node: node.to_owned(),
             age: Duration::ZERO,
+            lifetime: HOUR,
             also_trusts: Vec::new(),
         }
     }
@@ -87,23 +90,46 @@ impl Authority {
     /// # Errors
     /// `holder` has a name that is none, or there is no randomness to be had.
     pub fn credentials_with(&self, holder: &Holder) -> Result<Arc<Credentials>, StartError> {
-        let issued_at = wall_clock() - holder.age;
-        let issued = self.issue(holder, issued_at)?;
+        self.credentials_of(&self.issue(holder)?, holder)
+    }
+
+    /// Issues a certificate as `holder` says, to be revoked or written to a file.
+    ///
+    /// # Errors
+    /// `holder` has a name that is none, or there is no randomness to be had.
+    pub fn issue(&self, holder: &Holder) -> Result<Issued, StartError> {
+        let Holder { cluster, role, node, age, lifetime, .. } = holder;
+        let id = format!("spiffe://{}/cluster/{cluster}/role/{role}/node/{node}", self.trust_domain).parse()?;
+        Ok(self.ca.issue(&id, Validity::starting(wall_clock() - *age, *lifetime))?)
+    }
+
+    /// Makes credentials of a certificate that was issued for `holder`.
+    ///
+    /// # Errors
+    /// The certificate is none that a node starts with.
+    pub fn credentials_of(&self, issued: &Issued, holder: &Holder) -> Result<Arc<Credentials>, StartError> {
         let mut bundle = self.trust_bundle_pem();
         bundle.extend(holder.also_trusts.iter().map(String::as_str));
         let (certificate, key) = (issued.certificate_pem(), issued.key_pem());
-        // Read as of its first hour: an expired certificate is a fault that its holder has not noticed.
+        // Read as of its beginning: an expired certificate is a fault that its holder has not noticed.
+        let issued_at = wall_clock() - holder.age;
         Ok(Arc::new(Credentials::from_pem(certificate.as_bytes(), key.as_bytes(), bundle.as_bytes(), issued_at)?))
     }
 
-    fn issue(&self, holder: &Holder, at: SystemTime) -> Result<Issued, StartError> {
-        let Holder { cluster, role, node, .. } = holder;
-        let id = format!("spiffe://{}/cluster/{cluster}/role/{role}/node/{node}", self.trust_domain).parse()?;
-        Ok(self.ca.issue(&id, Validity::starting(at, HOUR))?)
+    /// Signs list `number` of revoked certificates, good for an hour.
+    ///
+    /// # Errors
+    /// The CA cannot sign.
+    pub fn revoke<'a>(
+        &self,
+        number: u64,
+        revoked: impl IntoIterator<Item = &'a Issued>,
+    ) -> Result<SignedRevocations, StartError> {
+        Ok(self.ca.revocation_list(number, revoked, Validity::starting(wall_clock(), HOUR))?)
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge of the test: rustls asks the system for the time, too")]
-fn wall_clock() -> SystemTime {
+pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }

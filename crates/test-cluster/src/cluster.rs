@@ -70,7 +70,7 @@ impl Cluster {
             seed_peers: self.seeds(3),
             ..Options::new(node.parse()?, cluster, role, "local".parse()?)
         };
-        Ok(Setup { options, credentials, recorder: None })
+        Ok(Setup { options, credentials, files: None, recorder: None })
     }
 
     /// Starts a node and returns its number.

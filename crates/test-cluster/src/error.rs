@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bootstrap::CaError;
 use gossip::BindError;
-use identity::{CredentialsError, ParseSpiffeIdError};
+use identity::{CredentialsError, LoadCredentialsError, ParseSpiffeIdError};
 use mesh_types::{NameError, NodeId};
 
 /// Why a node, or its certificate, could not be made.
@@ -21,6 +21,9 @@ pub enum StartError {
     /// The certificate is none that a node starts with.
     #[error("cannot use the certificate")]
     Credentials(#[from] CredentialsError),
+    /// The files of the node's credentials cannot be used.
+    #[error("cannot use the files of credentials")]
+    Files(#[from] LoadCredentialsError),
     /// A name in the node's options is not valid.
     #[error("node has an option that is not valid")]
     Name(#[from] NameError),

@@ -32,6 +32,7 @@ mod thread;
 mod tuning;
 
 pub use authority::{Authority, Holder};
+pub use bootstrap::{Issued, SignedRevocations};
 pub use cluster::Cluster;
 pub use error::{StartError, TimedOut};
 pub use node::{Ended, Node, Setup};

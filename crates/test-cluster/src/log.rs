@@ -17,9 +17,9 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Returns a subscriber that writes all that our gossip logs.
+    /// Returns a subscriber that writes all that our gossip, and what it stands on, logs.
     pub(crate) fn subscriber(&self) -> impl Subscriber + Send + Sync + 'static {
-        let filter = EnvFilter::new("gossip=debug");
+        let filter = EnvFilter::new("gossip=debug,identity=debug,audit=debug");
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(self.clone()).finish()
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use gossip::{Handle, Options, RunError};
-use identity::Credentials;
+use identity::{CredentialSource, FileOptions};
 use mesh_types::NodeId;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::oneshot;
@@ -24,15 +24,18 @@ pub struct Setup {
     /// How it gossips.
     pub options: Options,
     /// Who it is.
-    pub credentials: Arc<Credentials>,
+    pub credentials: Arc<dyn CredentialSource>,
+    /// Files that its credentials come from instead, watched while it runs; default none.
+    pub files: Option<FileOptions>,
     /// Takes the node's metrics; default one of its own, which [`Node::metric`] reads.
     pub recorder: Option<Arc<dyn metrics::Recorder + Send + Sync>>,
 }
 
 impl fmt::Debug for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { options, credentials, .. } = self;
-        f.debug_struct("Setup").field("options", options).field("credentials", credentials).finish_non_exhaustive()
+        let Self { options, credentials, files, .. } = self;
+        let mut setup = f.debug_struct("Setup");
+        setup.field("options", options).field("credentials", credentials).field("files", files).finish_non_exhaustive()
     }
 }
 

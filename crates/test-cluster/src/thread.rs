@@ -1,10 +1,13 @@
 //! The inside of a node: a thread with a runtime, and on it nothing but the gossip service.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
 use gossip::{Handle, Service};
+use identity::FileCredentials;
 use mesh_types::NodeId;
 use metrics::with_local_recorder;
 use tokio::runtime::{Builder, Runtime};
@@ -12,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::authority::wall_clock;
 use crate::error::StartError;
 use crate::log::Log;
 use crate::node::{Ended, Recorder, Setup};
@@ -66,7 +70,7 @@ fn live(
     tell_up: oneshot::Sender<Result<Up, StartError>>,
     tell_ended: oneshot::Sender<Ended>,
 ) {
-    let (runtime, service) = match bind(setup) {
+    let Bound { runtime, service, files } = match bind(setup) {
         Ok(bound) => bound,
         // A test that is gone already has its own failure to tell.
         Err(error) => return drop(tell_up.send(Err(error))),
@@ -83,6 +87,7 @@ fn live(
             result = service.run(switches.stop.clone()) => {
                 Ended::ByItself { result, tasks_left: tasks_left(&runtime).await }
             }
+            never = watch(files) => match never {},
         }
     });
     drop(runtime);
@@ -90,15 +95,30 @@ fn live(
     drop(tell_ended.send(ended));
 }
 
-fn bind(setup: Setup) -> Result<(Runtime, Service), StartError> {
+struct Bound {
+    runtime: Runtime,
+    service: Service,
+    files: Option<FileCredentials>,
+}
+
+fn bind(setup: Setup) -> Result<Bound, StartError> {
     let node: NodeId = setup.options.node_id.clone();
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| StartError::Run { node: node.clone(), source })?;
+    let files = setup.files.map(|files| FileCredentials::load(files, wall_clock())).transpose()?;
+    let credentials = files.as_ref().map_or(setup.credentials, |files| files.source());
     let service = {
         let _inside = runtime.enter();
-        Service::bind(setup.options, setup.credentials).map_err(|source| StartError::Bind { node, source })?
+        Service::bind(setup.options, credentials).map_err(|source| StartError::Bind { node, source })?
     };
-    Ok((runtime, service))
+    Ok(Bound { runtime, service, files })
+}
+
+async fn watch(files: Option<FileCredentials>) -> Infallible {
+    match files {
+        Some(files) => files.run().await,
+        None => pending().await,
+    }
 }
 
 /// Returns how many tasks there are still, when those that are about to end have.

@@ -10,7 +10,13 @@ use crate::control::Control;
 use crate::{Failure, LIMIT};
 
 /// Metrics that appear with their first fault, which a node among good ones never sees.
-const FAULTS: [&str; 2] = ["mesh_gossip_dropped_total", "mesh_gossip_rejected_total"];
+const FAULTS: [&str; 5] = [
+    "mesh_gossip_dropped_total",
+    "mesh_gossip_links_cut_total",
+    "mesh_gossip_refused_by_others_total",
+    "mesh_gossip_rejected_total",
+    "mesh_gossip_revocation_lists_total",
+];
 
 /// Returns the name and type of every metric in `text`.
 fn types(text: &str) -> BTreeMap<&str, &str> {

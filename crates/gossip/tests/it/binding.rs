@@ -1,7 +1,5 @@
 //! Nodes that do not start, and why.
 
-use std::sync::Arc;
-
 use gossip::{BindError, Service};
 use test_cluster::{Cluster, Holder, Tuning};
 
@@ -27,7 +25,7 @@ async fn check(holder: Holder, expected: (&str, &str, &str)) -> Result<(), Failu
     let cluster = Cluster::start(0, Tuning::fast()).await?;
     let setup = cluster.setup("node-1")?;
     let credentials = cluster.authority().credentials_with(&holder)?;
-    match Service::bind(setup.options, Arc::clone(&credentials)) {
+    match Service::bind(setup.options, credentials) {
         Err(BindError::Identity { option, configured, certified }) => {
             assert_eq!((option, configured.as_str(), certified.as_str()), expected);
             Ok(())

@@ -40,6 +40,7 @@ pub(crate) struct GossipConfig {
     pub(crate) metadata_refresh_period: Duration,
     pub(crate) max_links: usize,
     pub(crate) idle_timeout: Duration,
+    pub(crate) rehandshake_window: Duration,
 }
 
 impl GossipConfig {
@@ -66,6 +67,7 @@ impl GossipConfig {
             metadata_refresh_period: reader.value(keys::METADATA_REFRESH_PERIOD),
             max_links: reader.value(keys::MAX_LINKS),
             idle_timeout: reader.value(keys::IDLE_TIMEOUT),
+            rehandshake_window: reader.value(keys::REHANDSHAKE_WINDOW),
         }
     }
 
@@ -88,6 +90,7 @@ impl GossipConfig {
             seed_peers: self.seed_peers.clone(),
             max_links: self.max_links,
             idle_timeout: self.idle_timeout,
+            rehandshake_window: self.rehandshake_window,
             ..Options::new(id.node().clone(), id.cluster().clone(), id.role().clone(), self.region.clone())
         }
     }

@@ -77,9 +77,13 @@ keys! {
     METADATA_REFRESH_PERIOD = "mesh.gossip.metadataRefreshPeriod", Text, Some("30s");
     MAX_LINKS = "mesh.gossip.maxLinks", Number, Some("72");
     IDLE_TIMEOUT = "mesh.gossip.idleTimeout", Text, Some("30s");
+    REHANDSHAKE_WINDOW = "mesh.gossip.rehandshakeWindow", Text, Some("30s");
+    CERTIFICATE_RELOAD_INTERVAL = "mesh.gossip.certificateReloadInterval", Text, Some("5m");
     CERTIFICATE = "mesh.gossip.tls.certificate", Path, None;
     PRIVATE_KEY = "mesh.gossip.tls.key", Path, None;
     TRUST_BUNDLE = "mesh.gossip.tls.trustBundle", Path, None;
+    REVOCATION_LISTS = "mesh.gossip.tls.certificateRevocationList", Path, None;
+    REFUSE_OVERDUE_LISTS = "mesh.gossip.tls.refuseOverdueRevocationLists", Flag, Some("false");
     CONTROL_ENABLED = "control.enabled", Flag, Some("true");
     CONTROL_ADDRESS = "control.address", Text, Some("127.0.0.1:17420");
     CONTROL_PLAINTEXT = "control.plaintext", Flag, Some("false");

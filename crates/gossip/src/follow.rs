@@ -1,0 +1,67 @@
+//! The task that follows the credentials, and wakes the driver when there is something to do about them.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use identity::{CredentialSource, Credentials};
+use mesh_types::NodeId;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::link::Report;
+
+/// How often links are looked through for certificates that have run out.
+pub(crate) const TICK: Duration = Duration::from_secs(1);
+
+/// What has happened to the credentials.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// There are others.
+    Credentials(Arc<Credentials>),
+    /// There is a newer list of revoked certificates.
+    Revocations,
+    /// Time has passed.
+    Tick,
+}
+
+/// Reports every change until the driver closes its queue. `seen` is what the driver has.
+pub(crate) async fn follow(
+    source: Arc<dyn CredentialSource>,
+    mut seen: Arc<Credentials>,
+    reports: mpsc::Sender<Report>,
+) {
+    let mut version = seen.revocations().version();
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let change = tokio::select! {
+            new = source.changed(&seen) => Change::Credentials(new),
+            newer = seen.revocations().changed(version) => {
+                version = newer;
+                Change::Revocations
+            }
+            _ = ticks.tick() => Change::Tick,
+            () = reports.closed() => return,
+        };
+        if let Change::Credentials(new) = &change {
+            seen = Arc::clone(new);
+        }
+        if reports.send(Report::Credentials(change)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reports that the link to `peer` is to be renewed, at some moment within `window`, unless the driver stops before.
+pub(crate) async fn renew_within(window: Duration, peer: NodeId, reports: mpsc::Sender<Report>) {
+    // Chance spreads load here; it protects nothing.
+    let chance = RandomState::new().hash_one(&peer) >> 32;
+    let delay = window.mul_f64(f64::from(u32::try_from(chance).unwrap_or_default()) / f64::from(u32::MAX));
+    tokio::select! {
+        () = sleep(delay) => {}
+        () = reports.closed() => return,
+    }
+    // The driver may be gone already; then nobody needs to know.
+    drop(reports.send(Report::RenewalDue { peer }).await);
+}
