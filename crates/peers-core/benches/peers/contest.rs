@@ -15,8 +15,6 @@ pub(crate) struct Turn {
 /// Something to measure.
 pub(crate) struct Contest<'a> {
     pub(crate) name: &'static str,
-    /// Operations of one turn: enough to make reading the clock nothing.
-    pub(crate) operations: u64,
     pub(crate) operate: Box<dyn Fn(Turn) + Sync + 'a>,
     pub(crate) claims: Vec<Claim>,
 }
@@ -43,8 +41,8 @@ pub(crate) enum Bound {
 
 impl<'a> Contest<'a> {
     /// Makes a contest of which nothing is claimed.
-    pub(crate) fn new(name: &'static str, operations: u64, operate: impl Fn(Turn) + Sync + 'a) -> Self {
-        Self { name, operations, operate: Box::new(operate), claims: Vec::new() }
+    pub(crate) fn new(name: &'static str, operate: impl Fn(Turn) + Sync + 'a) -> Self {
+        Self { name, operate: Box::new(operate), claims: Vec::new() }
     }
 
     /// Adds a claim.

@@ -1,8 +1,8 @@
 //! What asking the closed breakers costs a pick.
 //!
-//! A balancer cannot be had without its breakers, so the two contests rebuild the reading half of a two-random pick from
-//! handles: the same peers are drawn and compared, and one of the two asks the breakers of both, and once more that of
-//! the chosen, as a pick does before it leases.
+//! A balancer cannot be had without its breakers. So the two contests rebuild the reading half of a two-random pick
+//! from handles: the same peers are drawn and compared, and one of the two asks the breakers of both, and once more
+//! that of the chosen, as a pick does before it leases.
 
 use std::hint::black_box;
 
@@ -12,7 +12,6 @@ use crate::contest::{Claim, Contest, Turn};
 use crate::made_up::peer;
 
 const NO_GATE: &str = "two compared, no gate";
-const OPERATIONS: u64 = 20_000;
 const OVER_NS_MAX: f64 = 2.0;
 
 pub(crate) struct Gate {
@@ -31,8 +30,8 @@ impl Gate {
 
     pub(crate) fn contests(&self) -> [Contest<'_>; 2] {
         [
-            Contest::new(NO_GATE, OPERATIONS, |turn| compare(&self.handles, turn, |_| true)),
-            Contest::new("two compared, closed gate", OPERATIONS, |turn| {
+            Contest::new(NO_GATE, |turn| compare(&self.handles, turn, |_| true)),
+            Contest::new("two compared, closed gate", |turn| {
                 compare(&self.handles, turn, |peer| peer.breaker() == BreakerState::Closed);
             })
             .claim(Claim::Over(NO_GATE, OVER_NS_MAX)),

@@ -22,7 +22,6 @@ pub(crate) const ADAPTIVE_RELEASE: &str = "adaptive, pick + release";
 pub(crate) const ADAPTIVE_REPORT: &str = "adaptive, pick + report";
 pub(crate) const ADAPTIVE_CLOCKED: &str = "adaptive, pick + report by clock";
 
-const OPERATIONS: u64 = 20_000;
 /// How long every call takes, by the contests' own clock.
 const TOOK_NS: u64 = 1_300_003;
 
@@ -77,7 +76,7 @@ impl Ours {
         let pick_at_most = from_100(if setting.threads == 1 { 2.0 } else { 2.1 });
         let none = Bound::None;
         vec![
-            Contest::new(FLOOR, OPERATIONS, |turn| floor(&self.words, turn)),
+            Contest::new(FLOOR, |turn| floor(&self.words, turn)),
             contest("snapshot read alone", none, |turn| read(&self.two_random, turn)),
             contest(TWO_RANDOM_RELEASE, pick_at_most, |turn| pick(&self.two_random, turn)),
             contest("two-random, boxed, pick + release", none, |turn| pick(&self.boxed, turn)),
@@ -95,7 +94,7 @@ impl Ours {
 }
 
 fn contest<'a>(name: &'static str, to_floor: Bound, operate: impl Fn(Turn) + Sync + 'a) -> Contest<'a> {
-    Contest::new(name, OPERATIONS, operate).times(FLOOR, to_floor)
+    Contest::new(name, operate).times(FLOOR, to_floor)
 }
 
 fn floor(words: &[Word], turn: Turn) {

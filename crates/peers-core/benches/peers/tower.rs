@@ -19,7 +19,6 @@ use tower::load::{CompleteOnResponse, PeakEwma, PendingRequests};
 use crate::contest::{Bound, Contest, Turn};
 use crate::ours::{ADAPTIVE_CLOCKED, ADAPTIVE_RELEASE, ADAPTIVE_REPORT, TWO_RANDOM_RELEASE, TWO_RANDOM_REPORT};
 
-const OPERATIONS: u64 = 4_000;
 /// Defaults of linkerd, whose balancer this once was.
 const DEFAULT_RTT: Duration = Duration::from_millis(30);
 const DECAY: Duration = Duration::from_secs(10);
@@ -45,10 +44,10 @@ impl Tower {
 
     pub(crate) fn contests(&self) -> [Contest<'_>; 2] {
         [
-            Contest::new("tower p2c, pending requests", OPERATIONS, |turn| call(&self.pending, turn))
+            Contest::new("tower p2c, pending requests", |turn| call(&self.pending, turn))
                 .times(TWO_RANDOM_RELEASE, Bound::AtLeast(7.0))
                 .times(TWO_RANDOM_REPORT, Bound::None),
-            Contest::new("tower p2c, Peak-EWMA", OPERATIONS, |turn| call(&self.peak_ewma, turn))
+            Contest::new("tower p2c, Peak-EWMA", |turn| call(&self.peak_ewma, turn))
                 .times(ADAPTIVE_RELEASE, Bound::AtLeast(9.0))
                 .times(ADAPTIVE_REPORT, Bound::None)
                 .times(ADAPTIVE_CLOCKED, Bound::None),
