@@ -93,8 +93,8 @@ impl Chooser for Staying {
     }
 }
 
-/// Makes the calls of these numbers, a millisecond apart, with every way for a lease to end, and always badly with `ill`.
-/// Returns how many got a lease.
+/// Makes the calls of these numbers, a millisecond apart, with every way for a lease to end, and always badly with
+/// `ill`. Returns how many got a lease.
 fn call_in_every_way<C: Chooser>(balancer: &Balancer<C>, ill: &NodeId, calls: Range<u64>) -> u64 {
     let mut leased = 0;
     for call in calls {
