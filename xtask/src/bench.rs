@@ -2,6 +2,7 @@
 
 mod gossip;
 mod peers;
+mod table;
 
 use std::process::ExitCode;
 
@@ -11,7 +12,7 @@ use clap::Subcommand;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Options {
     /// Measure picking a peer against the least it could cost and against tower, and keeping the health of peers.
-    Peers,
+    Peers(peers::Options),
     /// Measure a mesh of real processes: how fast news and deaths are seen by all, and what it costs.
     Gossip(gossip::Options),
 }
@@ -22,7 +23,7 @@ pub(crate) enum Options {
 /// When cargo cannot be started, or the system does not say what machine this is.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     match options {
-        Options::Peers => peers::run(),
+        Options::Peers(options) => peers::run(options),
         Options::Gossip(options) => gossip::run(options),
     }
 }

@@ -2,21 +2,34 @@
 
 use std::process::ExitCode;
 
+use super::table::Table;
 use crate::bench_discovery::machine;
-use crate::process::{cargo, succeeds};
+use crate::process::{cargo, stdout_of};
 
 /// Package and name of each benchmark.
 const BENCHES: [(&str, &str); 2] = [("peers-core", "peers"), ("peer-health", "health")];
 
-/// Runs the benchmarks one after the other, the machine's name first.
+/// What to do with the figures.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Fail when a limit is broken.
+    #[arg(long)]
+    check: bool,
+}
+
+/// Runs the benchmarks one after the other, and prints their figures as one table.
 ///
 /// # Errors
-/// When cargo cannot be started, or the system does not say what machine this is.
-pub(super) fn run() -> anyhow::Result<ExitCode> {
-    println!("machine: {}", machine()?);
-    let mut all_ran = true;
+/// When a benchmark cannot be built, fails or prints no table, or the system does not say what machine this is.
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let mut table = Table::default();
     for (package, bench) in BENCHES {
-        all_ran &= succeeds(&mut cargo(["bench", "--quiet", "--package", package, "--bench", bench]))?;
+        table.add(&stdout_of(&mut cargo(["bench", "--quiet", "--package", package, "--bench", bench]))?)?;
     }
-    Ok(if all_ran { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    println!("machine: {}\n\n{table}", machine()?);
+    let broken = table.broken();
+    for row in &broken {
+        println!("broken limit: {row}");
+    }
+    Ok(if options.check && !broken.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
