@@ -68,6 +68,8 @@ pub(crate) fn membership(membership: &Membership) {
 
 /// Shows the core's counts, and what is held.
 pub(crate) fn totals(stats: Stats, links: usize, queued: usize) {
+    counter!("mesh_gossip_probes_total").absolute(stats.probes);
+    counter!("mesh_gossip_probes_missed_total").absolute(stats.missed_probes);
     counter!("mesh_gossip_digest_mismatches_total").absolute(stats.digest_mismatches);
     counter!("mesh_gossip_syncs_total").absolute(stats.syncs);
     let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));

@@ -59,6 +59,8 @@ const CATALOGUE: &[Metric] = &[
         help: "Round trip of probes in seconds.",
         labels: &[],
     },
+    counter("mesh_gossip_probes_total", "Probes that this node sent.", &[]),
+    counter("mesh_gossip_probes_missed_total", "Probes of this node that got no answer in time.", &[]),
     counter(
         "mesh_gossip_messages_total",
         "Gossip messages received and sent, by how that went.",

@@ -97,6 +97,7 @@ impl Driver {
         }
         self.trust.told.clear();
         self.tell_if_revoked();
+        self.links.report(tls.generation);
         // Links must not be left with a certificate that runs out before they have the new one.
         let left = before.credentials.not_after().duration_since(wall_clock()).unwrap_or_default();
         let window = self.trust.window.min(left / 2);

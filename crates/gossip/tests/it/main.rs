@@ -3,20 +3,27 @@
 mod binding;
 mod deaths;
 mod departures;
+mod files;
 mod following;
 mod hellos;
 mod links;
 mod meeting;
 mod messages;
+mod prober;
 mod raw;
+mod raw_peer;
 mod refusal;
+mod renewable;
+mod revocation;
+mod rotation;
 mod strangers;
+mod versions;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 /// What ends a test early.
-type Failure = Box<dyn std::error::Error>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Longer than anything here may take, on a busy machine too.
 const LIMIT: Duration = Duration::from_secs(20);
