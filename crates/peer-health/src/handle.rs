@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::cell::Cell;
 use crate::evidence::{HealthState, Source, Verdict, Verdicts};
-use crate::time::Moment;
+use crate::time::{Moment, Tick};
 use crate::word::{Lifetimes, Word};
 
 /// How a call to a peer went, as its transport saw it.
@@ -21,6 +21,19 @@ pub enum Outcome {
 pub(crate) struct Rules {
     pub(crate) lifetimes: Lifetimes,
     pub(crate) transport_failures: u64,
+}
+
+impl Rules {
+    pub(crate) fn outcome(&self, cell: &Cell, outcome: Outcome, at: Tick) {
+        cell.advance(Source::Transport, at, |old| match outcome {
+            Outcome::Reached => Word::new(Verdict::Up, at),
+            Outcome::Failed => {
+                let failures = old.count().saturating_add(1);
+                let verdict = if failures >= self.transport_failures { Verdict::Down } else { Verdict::Degraded };
+                Word::new(verdict, at).counting(failures)
+            }
+        });
+    }
 }
 
 /// Records of one peer without looking it up. Cloning shares the peer; nothing here locks, waits or allocates.
@@ -49,15 +62,7 @@ impl HealthHandle {
 
     /// Records how a call went. Failures in a row add up to *down*; an answer ends the row.
     pub fn outcome(&self, outcome: Outcome, at: Moment) {
-        let limit = self.rules.transport_failures;
-        self.cell.advance(Source::Transport, at.tick, |old| match outcome {
-            Outcome::Reached => Word::new(Verdict::Up, at.tick),
-            Outcome::Failed => {
-                let failures = old.count().saturating_add(1);
-                let verdict = if failures >= limit { Verdict::Down } else { Verdict::Degraded };
-                Word::new(verdict, at.tick).counting(failures)
-            }
-        });
+        self.rules.outcome(&self.cell, outcome, at.tick);
     }
 
     /// Records what `source` says, unless it has said something newer. For [`Source::Lease`] prefer

@@ -73,6 +73,11 @@ impl PeerFacts {
         Self { id, leases: Vec::new(), pending: Vec::new(), metadata: Arc::default() }
     }
 
+    /// Returns whether only the name is known.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.leases.is_empty() && self.pending.is_empty() && self.metadata.is_empty()
+    }
+
     /// Folds in what another provider knows of the same peer. What is there already stays as it is.
     pub fn merge(&mut self, other: &Self) {
         self.leases.extend(&other.leases);

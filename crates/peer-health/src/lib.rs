@@ -25,6 +25,7 @@
 #![deny(clippy::disallowed_types, clippy::expect_used, clippy::indexing_slicing)]
 
 mod board;
+mod breakers;
 mod cell;
 mod emit;
 mod events;
@@ -34,6 +35,7 @@ mod handle;
 mod lease;
 mod metadata;
 mod options;
+mod outcomes;
 mod provider;
 mod roster;
 mod snapshot;
@@ -43,6 +45,7 @@ mod watch;
 mod word;
 
 pub use board::HealthBoard;
+pub use breakers::BreakerProvider;
 pub use events::{Event, EventKind, Events};
 pub use evidence::{Freshness, HealthState, Source, Verdict, Verdicts};
 pub use gossip::{Applied, GossipNews};
@@ -50,6 +53,7 @@ pub use handle::{HealthHandle, Outcome};
 pub use lease::{Lease, LeaseId, PeerFacts, Release};
 pub use metadata::{Metadata, keys};
 pub use options::{Options, TrackError};
+pub use outcomes::TransportFeed;
 pub use provider::{HealthProvider, HealthRecord};
 pub use snapshot::{PeerHealth, Snapshot, Summary};
 pub use time::{Moment, Tick, Timeline, WallTime};

@@ -62,7 +62,7 @@ impl PeerHealth {
 
     /// Folds in what another provider says of the same peer.
     pub(crate) fn merge(&mut self, other: &Self) {
-        if !Arc::ptr_eq(&self.facts, &other.facts) {
+        if !Arc::ptr_eq(&self.facts, &other.facts) && !other.facts.is_bare() {
             Arc::make_mut(&mut self.facts).merge(&other.facts);
             self.pending = pending(&self.facts);
         }

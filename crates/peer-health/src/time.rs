@@ -32,6 +32,14 @@ impl Tick {
     }
 }
 
+impl From<peers_core::Tick> for Tick {
+    fn from(tick: peers_core::Tick) -> Self {
+        Self::from_millis(tick.as_nanos() / NANOS_A_MILLI)
+    }
+}
+
+const NANOS_A_MILLI: u64 = 1_000_000;
+
 /// A time for people, in steps of 100 ns since 1970: the finest that readers of the API know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WallTime(NonZeroU64);
@@ -103,9 +111,14 @@ impl Timeline {
     /// Returns the moment at which the clocks show `monotonic` and `wall`.
     #[must_use]
     pub fn moment(&self, monotonic: Instant, wall: SystemTime) -> Moment {
-        let since = monotonic.saturating_duration_since(self.start);
-        let millis = since.as_secs().saturating_mul(1000).saturating_add(u64::from(since.subsec_millis()));
-        Moment { tick: Tick::from_millis(millis), wall: wall.into() }
+        Moment { tick: self.call_tick(monotonic).into(), wall: wall.into() }
+    }
+
+    /// Returns the tick that calls to the peers of a [`PeerTable`](peers_core::PeerTable) are timed by, when the clock
+    /// shows `monotonic`.
+    #[must_use]
+    pub fn call_tick(&self, monotonic: Instant) -> peers_core::Tick {
+        peers_core::Tick::ZERO.after(monotonic.saturating_duration_since(self.start))
     }
 }
 

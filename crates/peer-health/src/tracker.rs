@@ -14,7 +14,7 @@ use crate::lease::{Lease, Release};
 use crate::metadata::{Metadata, keys, same_key};
 use crate::options::{Options, TrackError};
 use crate::roster::Roster;
-use crate::time::Moment;
+use crate::time::{Moment, Tick};
 use crate::word::Lifetimes;
 
 pub(crate) type Table = BTreeMap<NodeId, Arc<Cell>>;
@@ -107,8 +107,14 @@ impl Tracker {
     /// # Errors
     /// As [`Tracker::handle`].
     pub fn record_outcome(&self, peer: &NodeId, outcome: Outcome, at: Moment) -> Result<(), TrackError> {
-        self.handle(peer, at)?.outcome(outcome, at);
-        Ok(())
+        self.with(peer, at, |cell| self.rules.outcome(cell, outcome, at.tick))
+    }
+
+    /// Records how a call to `peer` went, if it is known.
+    pub(crate) fn record_known_outcome(&self, peer: &NodeId, outcome: Outcome, at: Tick) {
+        if let Some(cell) = self.read().get(peer) {
+            self.rules.outcome(cell, outcome, at);
+        }
     }
 
     /// Records what `source` says of `peer`, as [`HealthHandle::record`] does.

@@ -2,6 +2,7 @@
 
 mod board;
 mod eligibility;
+mod feedback;
 mod leases;
 mod membership;
 mod metrics;
