@@ -1,8 +1,9 @@
 //! The one place that reads clocks, and how a time is written.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use jiff::Timestamp;
+use peer_health::WallTime;
 
 /// One moment, on both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -27,15 +28,9 @@ impl Now {
     }
 }
 
-/// .NET's clock tick, the finest step that readers of the API know.
-const TICK_NANOS: i128 = 100;
-
 /// Writes a time as contracts §2 has it: up to 7 fraction digits, no trailing zeros, `+00:00` and never `Z`.
 pub(crate) fn rfc3339(time: Timestamp) -> String {
-    let nanos = time.as_nanosecond();
-    // Only the very first tick of jiff's range can fail: keep it whole then.
-    let ticks = Timestamp::from_nanosecond(nanos - nanos.rem_euclid(TICK_NANOS)).unwrap_or(time);
-    ticks.strftime("%Y-%m-%dT%H:%M:%S%.f+00:00").to_string()
+    WallTime::from(SystemTime::from(time)).to_string()
 }
 
 #[cfg(test)]

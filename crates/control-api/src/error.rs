@@ -23,8 +23,6 @@ pub(crate) enum ApiError {
     OtherNode { asked: String, local: NodeId },
     #[error("the node is about to end")]
     Ending,
-    #[error("the answer could not be written")]
-    Unwritable { source: serde_json::Error },
     #[error("`{method}` is not possible here")]
     MethodNotAllowed { method: String },
 }
@@ -45,10 +43,6 @@ impl IntoResponse for ApiError {
         let (status, code) = match &self {
             Self::InvalidArgument { .. } => (StatusCode::BAD_REQUEST, "invalid-argument"),
             Self::NotFound { .. } | Self::NotKept { .. } => (StatusCode::NOT_FOUND, "not-found"),
-            Self::Unwritable { source } => {
-                tracing::error!(error = source as &dyn std::error::Error, "an answer could not be written");
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal")
-            }
             Self::NotAllowed { .. } => (StatusCode::FORBIDDEN, "permission-denied"),
             Self::OtherNode { .. } => (StatusCode::PRECONDITION_FAILED, "failed-precondition"),
             Self::Ending => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),

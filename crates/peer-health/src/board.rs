@@ -55,7 +55,7 @@ impl HealthBoard {
         Self {
             timeline,
             providers,
-            newest: RwLock::new(Arc::new(Snapshot::EMPTY)),
+            newest: RwLock::new(Arc::new(Snapshot::new(0, None, Vec::new(), Summary::default()))),
             looked: AtomicU64::new(0),
             state: Mutex::default(),
         }
@@ -115,12 +115,12 @@ impl HealthBoard {
         let summary = if is_told { old.summary } else { Summary::of_all(&peers) };
         emit::summary(summary);
         let newest = if has_changed || old.since.is_none() {
-            let newest = Arc::new(Snapshot { version: old.version + 1, since: Some(now), peers, summary });
+            let newest = Arc::new(Snapshot::new(old.version + 1, Some(now), peers, summary));
             *self.newest.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&newest);
             state.spare = Some(old);
             newest
         } else {
-            state.spare = Some(Arc::new(Snapshot { peers, ..Snapshot::EMPTY }));
+            state.spare = Some(Arc::new(Snapshot::new(0, None, peers, summary)));
             old
         };
         self.looked.store(now.tick.as_millis() + 1, Ordering::Release);

@@ -1,6 +1,6 @@
 //! A lease, and what is slow to change about a peer.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use mesh_types::NodeId;
@@ -17,13 +17,24 @@ impl LeaseId {
     pub const fn from_u128(bits: u128) -> Self {
         Self(bits)
     }
+
+    /// Returns the id as it is shown.
+    pub(crate) fn text(self) -> [u8; 36] {
+        let digits = self.0.to_be_bytes().map(|byte| [hex(byte >> 4), hex(byte & 0xF)]);
+        let mut digits = digits.as_flattened().iter();
+        let mut text = [b'-'; 36];
+        for group in [0..8, 9..13, 14..18, 19..23, 24..36] {
+            for (place, digit) in text.get_mut(group).into_iter().flatten().zip(digits.by_ref()) {
+                *place = *digit;
+            }
+        }
+        text
+    }
 }
 
 impl fmt::Display for LeaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let part = |shift: u32, bits: u32| self.0 >> shift & ((1 << bits) - 1);
-        let (low, mid, high) = (part(96, 32), part(80, 16), part(64, 16));
-        write!(f, "{low:08x}-{mid:04x}-{high:04x}-{:04x}-{:012x}", part(48, 16), part(0, 48))
+        self.text().into_iter().try_for_each(|byte| f.write_char(char::from(byte)))
     }
 }
 
@@ -31,6 +42,11 @@ impl fmt::Debug for LeaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// Returns the digit of a number below 16.
+const fn hex(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'a' + (nibble - 10) }
 }
 
 /// Work that a peer holds.

@@ -27,11 +27,13 @@
 mod board;
 mod breakers;
 mod cell;
+mod document;
 mod emit;
 mod events;
 mod evidence;
 mod gossip;
 mod handle;
+mod json;
 mod lease;
 mod metadata;
 mod options;
@@ -46,6 +48,7 @@ mod word;
 
 pub use board::HealthBoard;
 pub use breakers::BreakerProvider;
+pub use document::DocumentFilter;
 pub use events::{Event, EventKind, Events};
 pub use evidence::{Freshness, HealthState, Source, Verdict, Verdicts};
 pub use gossip::{Applied, GossipNews};

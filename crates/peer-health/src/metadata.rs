@@ -1,5 +1,10 @@
 //! What is written beside a peer: keys that ignore case, and keep the spelling they were given.
 
+use std::fmt;
+use std::sync::OnceLock;
+
+use crate::json::Json;
+
 /// The keys that dashboards and scripts know.
 pub mod keys {
     /// What kind of thing the peer's lease is for.
@@ -29,9 +34,11 @@ pub mod keys {
 /// Keys and values in the order in which they first came.
 ///
 /// Two keys that differ in case only are one: its value changes, its place and first spelling stay.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Metadata {
     entries: Vec<(Box<str>, Box<str>)>,
+    /// How documents show it, once one has: it is shown far more often than it changes.
+    json: OnceLock<Box<[u8]>>,
 }
 
 impl Metadata {
@@ -52,10 +59,12 @@ impl Metadata {
             Some((_, old)) if **old == *value => false,
             Some((_, old)) => {
                 *old = value.into();
+                self.json.take();
                 true
             }
             None => {
                 self.entries.push((key.into(), value.into()));
+                self.json.take();
                 true
             }
         }
@@ -65,12 +74,30 @@ impl Metadata {
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) -> bool {
         let before = self.entries.len();
         self.entries.retain(|(key, _)| keep(key));
+        self.json.take();
         self.entries.len() != before
     }
 
     /// Returns the entries in their order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.entries.iter().map(|(key, value)| (&**key, &**value))
+    }
+
+    /// Returns the entries as a JSON object.
+    pub(crate) fn json(&self) -> &[u8] {
+        self.json.get_or_init(|| {
+            let mut json = Json::default();
+            let mut before = "{";
+            for (key, value) in self.iter() {
+                json.raw(before);
+                json.text(key);
+                json.raw(":");
+                json.text(value);
+                before = ",";
+            }
+            json.raw(if self.is_empty() { "{}" } else { "}" });
+            json.finish().into()
+        })
     }
 
     /// Returns how many entries there are.
@@ -85,6 +112,20 @@ impl Metadata {
         self.entries.is_empty()
     }
 }
+
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl PartialEq for Metadata {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+impl Eq for Metadata {}
 
 impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Metadata {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {

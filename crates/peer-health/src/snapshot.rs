@@ -1,6 +1,8 @@
 //! The health of all peers at one moment: immutable, versioned, shared.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
 
 use crate::evidence::{HealthState, Source, Verdicts};
 use crate::lease::PeerFacts;
@@ -144,15 +146,14 @@ pub struct Snapshot {
     pub(crate) since: Option<Moment>,
     pub(crate) peers: Vec<PeerHealth>,
     pub(crate) summary: Summary,
+    /// All of it, once somebody has asked.
+    pub(crate) document: OnceLock<Bytes>,
 }
 
 impl Snapshot {
-    pub(crate) const EMPTY: Self = Self {
-        version: 0,
-        since: None,
-        peers: Vec::new(),
-        summary: Summary { unknown: 0, healthy: 0, degraded: 0, unhealthy: 0, pending_reassignments: 0 },
-    };
+    pub(crate) fn new(version: u64, since: Option<Moment>, peers: Vec<PeerHealth>, summary: Summary) -> Self {
+        Self { version, since, peers, summary, document: OnceLock::new() }
+    }
 
     /// Returns the version, which counts the changes on this board.
     #[must_use]

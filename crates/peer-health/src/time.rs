@@ -1,7 +1,10 @@
 //! A moment on both clocks, in the units that fit into an atomic word.
 
+use std::fmt::{self, Write as _};
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
 
 /// A point on the host's monotonic clock: whole milliseconds since a start that the host chooses.
 ///
@@ -44,17 +47,23 @@ const NANOS_A_MILLI: u64 = 1_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WallTime(NonZeroU64);
 
-const STEPS_A_SECOND: u64 = 10_000_000;
 const NANOS_A_STEP: u32 = 100;
 
 impl WallTime {
     /// The first step after the beginning of 1970; nothing is earlier.
     pub const MIN: Self = Self(NonZeroU64::MIN);
 
+    pub(crate) const STEPS_A_SECOND: u64 = 10_000_000;
+
     /// Returns the steps of 100 ns since the beginning of 1970, never 0.
     #[must_use]
     pub const fn steps(self) -> u64 {
         self.0.get()
+    }
+
+    /// Returns the whole seconds since the beginning of 1970, and the steps since then.
+    pub(crate) const fn second_and_steps(self) -> (u64, u64) {
+        (self.steps() / Self::STEPS_A_SECOND, self.steps() % Self::STEPS_A_SECOND)
     }
 
     pub(crate) const fn from_steps(steps: u64) -> Option<Self> {
@@ -65,13 +74,45 @@ impl WallTime {
     }
 }
 
+/// Up to 7 fraction digits, no trailing zeros, `+00:00` and never `Z`.
+impl fmt::Display for WallTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (second, steps) = self.second_and_steps();
+        f.write_str(&date(second))?;
+        fraction(steps).try_for_each(|c| f.write_char(char::from(c)))?;
+        f.write_str("+00:00")
+    }
+}
+
+/// Returns a second as it is shown.
+pub(crate) fn date(second: u64) -> String {
+    // Past the year 9999 there is nothing to write.
+    let second = i64::try_from(second).unwrap_or(i64::MAX);
+    Timestamp::from_second(second).unwrap_or(Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%S").to_string()
+}
+
+/// Returns steps after a second as they are shown.
+pub(crate) fn fraction(steps: u64) -> impl Iterator<Item = u8> {
+    const PLACES: [u64; 7] = [1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
+    let digits = PLACES.map(|place| digit(steps / place % 10));
+    let shown = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
+    let point = (shown > 0).then_some(b'.');
+    point.into_iter().chain(digits.into_iter().take(shown))
+}
+
+/// Returns the digit of a number below 10.
+#[expect(clippy::cast_possible_truncation, reason = "callers divide")]
+pub(crate) const fn digit(number: u64) -> u8 {
+    b'0' + number as u8
+}
+
 impl From<SystemTime> for WallTime {
     fn from(time: SystemTime) -> Self {
         // Before 1970 the clock is not set: the first step then.
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let steps = since
             .as_secs()
-            .saturating_mul(STEPS_A_SECOND)
+            .saturating_mul(Self::STEPS_A_SECOND)
             .saturating_add(u64::from(since.subsec_nanos() / NANOS_A_STEP));
         Self::from_steps(steps).unwrap_or(Self::MIN)
     }
@@ -79,10 +120,8 @@ impl From<SystemTime> for WallTime {
 
 impl From<WallTime> for SystemTime {
     fn from(time: WallTime) -> Self {
-        let steps = time.steps();
-        let since = Duration::from_secs(steps / STEPS_A_SECOND)
-            + Duration::from_nanos(steps % STEPS_A_SECOND * u64::from(NANOS_A_STEP));
-        Self::UNIX_EPOCH + since
+        let (second, steps) = time.second_and_steps();
+        Self::UNIX_EPOCH + Duration::from_secs(second) + Duration::from_nanos(steps * u64::from(NANOS_A_STEP))
     }
 }
 
@@ -133,6 +172,22 @@ mod tests {
         assert_eq!(SystemTime::from(WallTime::from(at)), kept);
         assert_eq!(WallTime::from(SystemTime::UNIX_EPOCH), WallTime::MIN);
         assert_eq!(WallTime::from(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), WallTime::MIN);
+    }
+
+    #[test]
+    fn a_wall_time_is_shown_with_up_to_seven_fraction_digits_without_trailing_zeros() {
+        #[track_caller]
+        fn check(nanos: u64, text: &str) {
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_763_565_784) + Duration::from_nanos(nanos);
+            assert_eq!(WallTime::from(at).to_string(), text);
+        }
+        check(0, "2025-11-19T15:23:04+00:00");
+        check(123_456_789, "2025-11-19T15:23:04.1234567+00:00");
+        check(120_000_000, "2025-11-19T15:23:04.12+00:00");
+        check(99, "2025-11-19T15:23:04+00:00");
+        check(100, "2025-11-19T15:23:04.0000001+00:00");
+        assert_eq!(WallTime::MIN.to_string(), "1970-01-01T00:00:00.0000001+00:00");
+        assert_eq!(WallTime::from_steps(u64::MAX).map(|time| time.to_string().len()), Some(33));
     }
 
     #[test]
