@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::audit::{self, Applicant};
 use crate::close::{Close, close, tls_reason};
-use crate::link::{self, NewLink, Report, peer_of};
+use crate::link::{self, Began, NewLink, Report, peer_of};
 use crate::tls::Tls;
 
 /// How long a node that dials may take from its first packet to its hello.
@@ -27,7 +27,8 @@ pub(crate) async fn accept(
 ) {
     let address = incoming.remote_address();
     let anybody = Applicant { address, name: None };
-    let (config, presented) = match tls.accepting() {
+    let began = Began::with(tls);
+    let (config, presented) = match began.tls.accepting() {
         Ok(accepting) => accepting,
         Err(error) => return audit::refused(anybody, "handshake", &error),
     };
@@ -38,7 +39,7 @@ pub(crate) async fn accept(
     let connected = timeout(HELLO_TIMEOUT, connecting).await;
     let applicant = Applicant { address, name: presented.name() };
     match connected {
-        Ok(Ok(connection)) => welcome(connection, applicant, tls, reports, room).await,
+        Ok(Ok(connection)) => welcome(connection, applicant, began, reports, room).await,
         Ok(Err(error)) => refused_by_error(applicant, &error),
         Err(elapsed) => audit::refused(applicant, "handshake_timeout", &elapsed),
     }
@@ -47,11 +48,11 @@ pub(crate) async fn accept(
 async fn welcome(
     connection: Connection,
     applicant: Applicant<'_>,
-    tls: Arc<Tls>,
+    began: Began,
     reports: mpsc::Sender<Report>,
     room: OwnedSemaphorePermit,
 ) {
-    let peer = match peer_of(&connection, &tls.credentials) {
+    let peer = match peer_of(&connection, &began.tls.credentials) {
         Ok(peer) => peer,
         Err(error) => {
             audit::refused(applicant, error.reason().as_str(), &error);
@@ -60,8 +61,8 @@ async fn welcome(
     };
     let Some((mut send, hello)) = read_hello(&connection, applicant).await else { return };
     let node = peer.node.clone();
-    let revocations = tls.credentials.revocations().clone();
-    let (link, queue) = NewLink::new(peer, connection.clone(), tls);
+    let revocations = began.tls.credentials.revocations().clone();
+    let (link, queue) = NewLink::new(peer, connection.clone(), began);
     let (answer, answered) = oneshot::channel();
     if reports.send(Report::Hello { link, bytes: hello, answer }).await.is_err() {
         return;
@@ -80,7 +81,7 @@ async fn welcome(
             audit::refused(applicant, error.reason(), &error);
             close(&connection, Close::of_hello(&error), &error.to_string());
         }
-        // The driver has stopped, and closes everything.
+        // The driver does not want it, and closes it; or has stopped, and closes everything.
         Err(_stopped) => {}
     }
 }

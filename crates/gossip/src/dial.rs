@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::close::{Close, close, refused_by_other, tls_reason};
-use crate::link::{self, NewLink, Report, peer_of};
+use crate::link::{self, Began, NewLink, Report, peer_of};
 use crate::tls::Tls;
 
 /// TLS wants a name; who the other side is stands in its certificate's SPIFFE ID, which is checked instead.
@@ -76,8 +76,8 @@ pub(crate) enum DialError {
     Read(#[from] ReadToEndError),
     #[error("its answer to the hello is not acceptable")]
     Hello(#[from] membership::HelloError),
-    #[error("the service has stopped")]
-    Stopped,
+    #[error("the link is not wanted any more")]
+    Unwanted,
 }
 
 impl DialError {
@@ -129,7 +129,7 @@ impl Dial {
         let (answer, answered) = oneshot::channel();
         let report = Report::HelloAck { target: self.target, link, bytes: ack, answer };
         if self.reports.send(report).await.is_err() {
-            return Err(DialError::Stopped);
+            return Err(DialError::Unwanted);
         }
         match answered.await {
             Ok(Ok(())) => {
@@ -140,7 +140,7 @@ impl Dial {
                 close(&connection, Close::of_hello(&error), &error.to_string());
                 return Err(error.into());
             }
-            Err(_stopped) => return Err(DialError::Stopped),
+            Err(_dropped) => return Err(DialError::Unwanted),
         }
         Ok(())
     }
@@ -150,6 +150,7 @@ impl Dial {
             Some(address) => address,
             None => self.resolve().await?,
         };
+        let began = Began::with(Arc::clone(&self.tls));
         let connection = self.endpoint.connect_with(self.tls.dialling(), address, SERVER_NAME)?.await?;
         let peer = peer_of(&connection, &self.tls.credentials).inspect_err(|error| {
             close(&connection, Close::Refused, &error.to_string());
@@ -164,7 +165,7 @@ impl Dial {
         send.write_all(&self.hello).await?;
         send.finish()?;
         let ack = receive.read_to_end(MAX_HELLO_BYTES).await?;
-        let (link, queue) = NewLink::new(peer, connection.clone(), Arc::clone(&self.tls));
+        let (link, queue) = NewLink::new(peer, connection.clone(), began);
         Ok((connection, link, queue, ack.into()))
     }
 

@@ -162,9 +162,11 @@ impl Driver {
     fn take(&mut self, report: Report) {
         match report {
             Report::Message { from, bytes } => self.on_message(&from, bytes),
+            Report::Hello { link, .. } if !self.is_still_trusted(&link, Side::Client) => {}
+            Report::HelloAck { link, .. } if !self.is_still_trusted(&link, Side::Server) => {}
             Report::Hello { link, bytes, answer } => {
                 let result = self.core.handle_hello(&link.peer, &bytes, now());
-                let result = result.map(|ack| with_generation(&ack, link.tls.generation));
+                let result = result.map(|ack| with_generation(&ack, link.began.tls.generation));
                 if result.is_ok() {
                     let dialler = link.peer.node.clone();
                     self.link_up(link, dialler, Terms::of_hello(&bytes));

@@ -32,14 +32,28 @@ pub(crate) struct NewLink {
     pub(crate) connection: Connection,
     pub(crate) streams: mpsc::Sender<Bytes>,
     /// What this side began it with.
+    pub(crate) began: Began,
+}
+
+/// What one side knew when it began a connection: what it has learnt since was not looked at in the handshake.
+#[derive(Debug, Clone)]
+pub(crate) struct Began {
     pub(crate) tls: Arc<Tls>,
+    pub(crate) revocations: u64,
+}
+
+impl Began {
+    pub(crate) fn with(tls: Arc<Tls>) -> Self {
+        let revocations = tls.credentials.revocations().version();
+        Self { tls, revocations }
+    }
 }
 
 impl NewLink {
     /// Makes the driver's end of a link, and the queue that [`run`] sends from.
-    pub(crate) fn new(peer: Sender, connection: Connection, tls: Arc<Tls>) -> (Self, mpsc::Receiver<Bytes>) {
+    pub(crate) fn new(peer: Sender, connection: Connection, began: Began) -> (Self, mpsc::Receiver<Bytes>) {
         let (streams, queue) = mpsc::channel(STREAM_QUEUE);
-        (Self { peer, connection, streams, tls }, queue)
+        (Self { peer, connection, streams, began }, queue)
     }
 }
 

@@ -12,7 +12,7 @@ use quinn::{Connection, SendDatagramError};
 use tokio::sync::mpsc;
 
 use crate::close::{Close, close};
-use crate::link::{NewLink, chain_of};
+use crate::link::{Began, NewLink, chain_of};
 use crate::observe;
 use crate::terms::Terms;
 
@@ -46,7 +46,7 @@ pub(crate) struct Refused {
 impl Link {
     /// Makes a link of a connection that `dialler` has made.
     pub(crate) fn new(new: NewLink, dialler: NodeId, side: Side, terms: Terms, now: Instant) -> Self {
-        let NewLink { connection, streams, tls, .. } = new;
+        let NewLink { connection, streams, began: Began { tls, .. }, .. } = new;
         let expires = tls.credentials.peer_not_after(&chain_of(&connection));
         let own_generation = tls.generation;
         Self { connection, streams, dialler, terms, own_generation, side, expires, last_used: now, asked_at: None }

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use identity::{CredentialSource, Credentials, Learnt, RefusalReason};
+use identity::{CredentialSource, Credentials, Learnt, RefusalReason, Side};
 use mesh_types::NodeId;
 use metrics::counter;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::{DIAL_PATIENCE, Driver, now};
-use crate::close::Close;
+use crate::close::{Close, close};
 use crate::dial::Target;
 use crate::exchange;
 use crate::follow::{Change, follow, renew_within};
+use crate::link::{NewLink, chain_of};
 use crate::tls::Tls;
 use crate::{audit, observe};
 
@@ -26,7 +27,7 @@ const CHECK_ALL_EVERY: u64 = 600;
 const ASK_GAP: Duration = Duration::from_millis(100);
 
 /// Every which tick one member is asked for revocation lists, in case news of them got lost.
-const ASK_EVERY: u64 = 30;
+const ASK_EVERY: u64 = 120;
 
 /// What the driver knows of its own credentials.
 #[derive(Debug)]
@@ -159,6 +160,22 @@ impl Driver {
             audit::cut(&peer, refused.address, reason, &observe::chain(&refused.error));
             self.links.close(&peer, Close::of_identity(reason));
         }
+    }
+
+    /// Whether a member whose handshake is over would be let in now. If something has been learnt since it began, it is
+    /// looked at again: no sweep sees a link that is not up yet.
+    pub(super) fn is_still_trusted(&self, link: &NewLink, side: Side) -> bool {
+        let credentials = self.trust.credentials();
+        let is_current = Arc::ptr_eq(&link.began.tls, &self.trust.tls)
+            && link.began.revocations == credentials.revocations().version();
+        if is_current {
+            return true;
+        }
+        let Err(error) = credentials.recheck(side, &chain_of(&link.connection), wall_clock()) else { return true };
+        let reason = error.reason();
+        audit::cut(&link.peer.node, link.connection.remote_address(), reason, &observe::chain(&error));
+        close(&link.connection, Close::of_identity(reason), "");
+        false
     }
 
     /// Asks a member for revocation lists, and by that tells it which there are.

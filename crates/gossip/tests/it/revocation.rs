@@ -140,6 +140,31 @@ async fn a_link_to_a_member_whose_certificate_runs_out_is_closed_and_both_say_wh
     Ok(())
 }
 
+#[tokio::test]
+async fn who_is_revoked_between_handshake_and_hello_is_not_let_in() -> Result<(), Failure> {
+    let mesh = Renewable::start(1, Tuning::fast()).await?;
+    let (authority, holder) = (mesh.cluster.authority(), Holder::new("mallory"));
+    let certificate = authority.issue(&holder)?;
+    let credentials = authority.credentials_of(&certificate, &holder)?;
+    let raw = timeout(LIMIT, Raw::connect(mesh.cluster.node(0).local_addr(), &credentials)).await??;
+    let (mut send, _receive) = timeout(LIMIT, raw.connection.open_bi()).await??;
+    let hello = hello("mallory").encode_to_vec();
+    timeout(LIMIT, send.write_all(&hello)).await??;
+    // In TLS 1.3 the server ends the handshake after the client, and says so (RFC 9001 §4.1.2).
+    let is_over = |_: &Cluster| raw.connection.stats().frame_rx.handshake_done > 0;
+    mesh.cluster.wait_until("the handshake is over", LIMIT, is_over).await?;
+    give(&mesh, 0, &authority.revoke(1, [&certificate])?)?;
+    send.finish()?;
+    let closed = timeout(LIMIT, raw.connection.closed()).await?;
+    assert!(
+        matches!(&closed, ConnectionError::ApplicationClosed(close) if u64::from(close.error_code) == 42),
+        "{closed}"
+    );
+    mesh.cluster.wait_until("it is audited", LIMIT, |c| has_cut(c.node(0))).await?;
+    assert_eq!(mesh.cluster.handle(0).current().members.len(), 1);
+    Ok(())
+}
+
 /// Says what its node asks to be told: that this member has a list which nobody else has.
 async fn offer(connection: &Connection) -> Result<(), Failure> {
     let (mut send, mut receive) = connection.open_bi().await?;
