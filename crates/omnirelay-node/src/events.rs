@@ -4,8 +4,7 @@
 //! this node sees it: `up`, `suspect`, `unreachable`, `dead`, `left`, `update`. A reader who falls behind by more than
 //! 512 events gets one `missed` line with how many it lost, and asks `/control/peers` how things are now.
 
-use std::fmt::Write as _;
-use std::io;
+use std::io::{self, Stdout, Write as _, stdout};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -14,7 +13,6 @@ use gossip::{Event, Events, Happened, Missed};
 use mesh_types::{Member, NodeId};
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
-use tokio::io::{AsyncWriteExt as _, Stdout, stdout};
 use tokio_util::sync::CancellationToken;
 
 /// Most events whose lines go out together: more than ever wait.
@@ -105,7 +103,7 @@ pub(crate) struct EventLines {
     clock: MachineClock,
     stdout: Stdout,
     /// Whole lines that are not written yet.
-    text: String,
+    text: Vec<u8>,
 }
 
 impl EventLines {
@@ -114,7 +112,7 @@ impl EventLines {
     /// # Errors
     /// The system shows no monotonic clock.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { clock: MachineClock::read()?, stdout: stdout(), text: String::new() })
+        Ok(Self { clock: MachineClock::read()?, stdout: stdout(), text: Vec::new() })
     }
 
     /// Says that the node listens.
@@ -122,17 +120,18 @@ impl EventLines {
     /// # Errors
     /// Nobody reads.
     #[expect(clippy::disallowed_methods, reason = "the edge, where the clock comes in")]
-    pub(crate) async fn ready(
+    pub(crate) fn ready(
         &mut self,
         node_id: &NodeId,
         gossip: Option<SocketAddr>,
         control: Option<SocketAddr>,
     ) -> io::Result<()> {
         self.push(Instant::now(), Said::Ready { node_id: node_id.as_str(), gossip, control })?;
-        self.flush().await
+        self.flush()
     }
 
-    /// Writes `events` until `stop`, those that are there then included. It gives up when nobody reads any more.
+    /// Writes `events` until `stop`, those that are there then included. It gives up when nobody reads any more, and
+    /// blocks its thread while somebody reads slowly.
     pub(crate) async fn follow(mut self, mut events: Events, stop: CancellationToken) {
         let ended = self.write_all(&mut events, &stop).await;
         if let Err(error) = ended {
@@ -152,7 +151,7 @@ impl EventLines {
             for told in next.into_iter().chain(waiting) {
                 self.take(told)?;
             }
-            self.flush().await?;
+            self.flush()?;
             if is_last {
                 return Ok(());
             }
@@ -168,14 +167,15 @@ impl EventLines {
     }
 
     fn push(&mut self, at: Instant, said: Said<'_>) -> io::Result<()> {
-        let line = serde_json::to_string(&Line { said, monotonic_us: self.clock.us_at(at) })?;
-        writeln!(self.text, "{line}").map_err(io::Error::other)
+        serde_json::to_writer(&mut self.text, &Line { said, monotonic_us: self.clock.us_at(at) })?;
+        self.text.push(b'\n');
+        Ok(())
     }
 
-    async fn flush(&mut self) -> io::Result<()> {
-        self.stdout.write_all(self.text.as_bytes()).await?;
+    fn flush(&mut self) -> io::Result<()> {
+        self.stdout.write_all(&self.text)?;
         self.text.clear();
-        self.stdout.flush().await
+        self.stdout.flush()
     }
 }
 
@@ -240,12 +240,12 @@ mod tests {
     fn written(all: Vec<Result<Event, Missed>>) -> Result<String, Box<dyn Error>> {
         let at = tokio::time::Instant::now().into_std();
         let clock = MachineClock { at, us: 1_000_000 };
-        let mut lines = EventLines { clock, stdout: stdout(), text: String::new() };
+        let mut lines = EventLines { clock, stdout: stdout(), text: Vec::new() };
         let at = at + Duration::from_micros(1_500);
         for told in all {
             lines.take(told.map(|event| Happened { at, event }))?;
         }
-        Ok(lines.text)
+        Ok(String::from_utf8(lines.text)?)
     }
 
     #[test]

@@ -12,6 +12,7 @@ use identity::{CredentialSource, FileCredentials, live_server_config};
 use mesh_types::NodeId;
 use peers_core::MembershipView;
 use telemetry::MetricsHandle;
+use tokio::runtime::{Builder, Handle};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -24,9 +25,10 @@ use crate::labels::change_labels;
 use crate::node::{self, IdentityError};
 use crate::signals::{Parent, Signals};
 
-/// Threads that poll tasks. One would carry gossip; the second keeps a TLS handshake or a scrape of the
-/// control endpoint from delaying the answer to a probe.
-const WORKER_THREADS: usize = 2;
+/// Threads beside the one that gossips: they keep a TLS handshake or a scrape of the control endpoint from delaying the
+/// answer to a probe. Gossip has the main thread for itself: a message that one thread takes in, handles and answers
+/// is handed to no other thread on its way, and one thread needs one heap.
+const SIDE_THREADS: usize = 1;
 
 /// Longest wait for gossip to say goodbye and close. It has a bound of its own; this one is the last resort.
 const LEAVE_LIMIT: Duration = Duration::from_secs(10);
@@ -91,13 +93,12 @@ pub(crate) fn run(config: &Config, mode: Mode, events: Option<EventsFormat>) -> 
     let metrics = telemetry::install_metrics().map_err(RunError::Metrics)?;
     #[expect(clippy::disallowed_methods, reason = "the edge, where the wall clock comes in")]
     let credentials = node::load_credentials(config, SystemTime::now())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKER_THREADS)
-        .enable_all()
-        .build()
-        .map_err(RunError::Runtime)?;
-    let ended = runtime.block_on(serve(config, credentials, metrics, (mode, events)));
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
+    let side = Builder::new_multi_thread().worker_threads(SIDE_THREADS).thread_name("side").enable_all().build();
+    let side = side.map_err(RunError::Runtime)?;
+    let ended = runtime.block_on(serve(config, credentials, (metrics, side.handle()), (mode, events)));
     // After an ordered end nothing is left; after a hurried one nothing may hold the process up.
+    side.shutdown_background();
     runtime.shutdown_background();
     ended
 }
@@ -105,7 +106,7 @@ pub(crate) fn run(config: &Config, mode: Mode, events: Option<EventsFormat>) -> 
 async fn serve(
     config: &Config,
     credentials: FileCredentials,
-    metrics: MetricsHandle,
+    (metrics, side): (MetricsHandle, &Handle),
     (mode, events): (Mode, Option<EventsFormat>),
 ) -> Result<(), RunError> {
     let mut asked = Asked {
@@ -113,7 +114,7 @@ async fn serve(
         parent: (mode == Mode::DevChild).then(Parent::watch).transpose().map_err(RunError::Parent)?,
     };
     let id = credentials.source().current().spiffe_id().clone();
-    let mut parts = Parts::start(config, credentials, metrics, events).await?;
+    let mut parts = Parts::start(config, credentials, (metrics, side), events).await?;
     tracing::info!(
         node = %id,
         gossip = parts.gossip_addr.map(tracing::field::display),
@@ -125,7 +126,7 @@ async fn serve(
         dev_child::report(parts.gossip_addr, parts.control_addr).map_err(RunError::Report)?;
     }
     if events.is_some() {
-        parts.print_events(id.node()).await.map_err(RunError::Events)?;
+        parts.print_events(id.node()).map_err(RunError::Events)?;
     }
 
     let ended = tokio::select! {
@@ -178,14 +179,14 @@ impl Parts {
     async fn start(
         config: &Config,
         credentials: FileCredentials,
-        metrics: MetricsHandle,
+        (metrics, side): (MetricsHandle, &Handle),
         events: Option<EventsFormat>,
     ) -> Result<Self, RunError> {
         let source: Arc<dyn CredentialSource> = credentials.source();
         let current = source.current();
         let id = current.spiffe_id();
         let server = match config.control.enabled {
-            true => Some(bind_control(config, &source).await.map_err(RunError::Control)?),
+            true => Some(bind_control(config, &source, side).await?),
             false => None,
         };
         let service = config.gossip.enabled.then(|| {
@@ -217,28 +218,30 @@ impl Parts {
             events: JoinSet::new(),
             events_stop: CancellationToken::new(),
         };
-        parts.upkeep.spawn(keep_up(metrics.clone()));
-        parts.upkeep.spawn(credentials.run());
+        parts.upkeep.spawn_on(keep_up(metrics.clone()), side);
+        parts.upkeep.spawn_on(credentials.run(), side);
         let health = PeerHealth::new(config.gossip.suspicion_interval);
         let lease_health = Some(Arc::clone(&health.board));
-        parts.upkeep.spawn(health.follow(Arc::clone(&members)));
+        parts.upkeep.spawn_on(health.follow(Arc::clone(&members)), side);
         if let Some(service) = service {
             parts.gossip.spawn(service.run(parts.gossip_stop.clone()));
         }
         if let Some(server) = server {
             let readiness = parts.readiness.clone();
             let ports = Ports { members, metrics: Arc::new(move || metrics.render()), readiness, lease_health, labels };
-            parts.control.spawn(server.run(control_api::router(ports), parts.control_stop.clone()));
+            parts.control.spawn_on(server.run(control_api::router(ports), parts.control_stop.clone()), side);
         }
         Ok(parts)
     }
 
     /// Writes to standard output that the node is ready, and from then on what happens to the members.
-    async fn print_events(&mut self, node: &NodeId) -> io::Result<()> {
+    fn print_events(&mut self, node: &NodeId) -> io::Result<()> {
         let mut lines = EventLines::new()?;
-        lines.ready(node, self.gossip_addr, self.control_addr).await?;
+        lines.ready(node, self.gossip_addr, self.control_addr)?;
         if let Some(happenings) = self.happenings.take() {
-            self.events.spawn(lines.follow(happenings, self.events_stop.clone()));
+            let stop = self.events_stop.clone();
+            // A thread of its own: whoever reads the lines slowly keeps nobody else waiting.
+            self.events.spawn_blocking(move || Handle::current().block_on(lines.follow(happenings, stop)));
         }
         Ok(())
     }
@@ -290,10 +293,12 @@ async fn within<T>(limit: Duration, part: &'static str, ended: impl Future<Outpu
     })
 }
 
+/// Opens the control endpoint on the side threads, where it is served.
 async fn bind_control(
     config: &Config,
     credentials: &Arc<dyn CredentialSource>,
-) -> Result<Server, control_api::BindError> {
+    side: &Handle,
+) -> Result<Server, RunError> {
     let security = if config.control.plaintext {
         Security::PlaintextLoopback
     } else {
@@ -306,7 +311,10 @@ async fn bind_control(
             }),
         }
     };
-    Server::bind(config.control.address, security, Limits::default()).await
+    let mut binding = JoinSet::new();
+    binding.spawn_on(Server::bind(config.control.address, security, Limits::default()), side);
+    let bound = binding.join_next().await.expect("one task was spawned");
+    bound.map_err(RunError::Panicked)?.map_err(RunError::Control)
 }
 
 async fn keep_up(metrics: MetricsHandle) -> Infallible {
