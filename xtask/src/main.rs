@@ -12,6 +12,7 @@ mod dist;
 mod doctor;
 mod drill;
 mod fuzz;
+mod hyperscale;
 mod layering;
 mod metrics_lint;
 mod node;
@@ -63,6 +64,9 @@ enum Verb {
     BenchDiscovery(bench_discovery::Options),
     /// Kill nodes of a mesh, and stop others in order; measure what the survivors report.
     Drill(drill::Options),
+    /// Hold real nodes by the hundred to what is promised.
+    #[command(subcommand)]
+    Hyperscale(hyperscale::Options),
     /// Feed mutated messages to the wire decoder, in this process, on the stable compiler.
     Fuzz(fuzz::Options),
     /// Run a simulation and hold it to its limits.
@@ -86,6 +90,7 @@ fn main() -> ExitCode {
         Verb::Bench(options) => bench::run(&options),
         Verb::BenchDiscovery(options) => bench_discovery::run(&options),
         Verb::Drill(options) => drill::run(&options),
+        Verb::Hyperscale(options) => hyperscale::run(&options),
         Verb::Fuzz(options) => fuzz::run(&options),
         Verb::Sim(options) => sim::run(&options),
         Verb::MetricsLint(which) => metrics_lint::run(&which),

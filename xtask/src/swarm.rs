@@ -145,6 +145,11 @@ impl<'a> Swarm<'a> {
         self.system
     }
 
+    /// Returns how often an agent that runs was declared away by another.
+    pub(crate) const fn evictions(&self) -> usize {
+        self.views.evictions()
+    }
+
     /// Returns the time since the swarm was made: the clock of all its sightings.
     pub(crate) fn now(&self) -> Duration {
         self.clock.elapsed()

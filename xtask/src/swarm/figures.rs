@@ -56,7 +56,7 @@ impl Measure {
             Self::PartitionHealed => "partition healed to one view (s)",
             Self::MembersLost => "members lost by the partition",
             Self::RestartsAll => "rolling restart: all nodes (s)",
-            Self::FalseEvictions => "rolling restart: live members declared away",
+            Self::FalseEvictions => "live members declared away",
         }
     }
 }
@@ -81,6 +81,10 @@ impl Figures {
 
     pub(crate) fn measures(&self) -> impl Iterator<Item = Measure> {
         self.samples.keys().copied()
+    }
+
+    pub(crate) fn count(&self, measure: Measure) -> usize {
+        self.samples.get(&measure).map_or(0, Vec::len)
     }
 
     /// Returns the middle of the samples, or the mean of the middle two.

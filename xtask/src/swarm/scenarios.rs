@@ -192,7 +192,7 @@ impl Swarm<'_> {
     /// An agent does not end or does not start again, or in the end not all see all.
     pub(crate) fn restart_all(&mut self, figures: &mut Figures) -> anyhow::Result<()> {
         let since = self.now();
-        let before = self.views().evictions();
+        let before = self.evictions();
         for agent in self.running() {
             self.signal(agent, self.system().goodbye())?;
             self.reap(agent)?;
@@ -201,7 +201,7 @@ impl Swarm<'_> {
         }
         self.until_all_see_all(MEET_LIMIT)?;
         figures.add(Measure::RestartsAll, (self.now() - since).as_secs_f64());
-        figures.add(Measure::FalseEvictions, count(self.views().evictions() - before));
+        figures.add(Measure::FalseEvictions, count(self.evictions() - before));
         Ok(())
     }
 
