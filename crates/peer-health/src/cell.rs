@@ -1,28 +1,29 @@
 //! What a tracker holds of one peer: a word a source that anybody may write, and the rest behind a lock.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mesh_types::{BootEpoch, Incarnation, MetadataVersion, NodeId};
 
 use crate::evidence::{Source, Verdict, Verdicts};
 use crate::lease::PeerFacts;
-use crate::time::{Moment, Tick, WallTime};
+use crate::slab::{Block, Hot, Seat};
+use crate::time::{Moment, Tick};
 use crate::word::{Lifetimes, Word};
 
-/// The words are independent of each other, so every access to them is relaxed; what must agree is in [`Cold`].
-///
-/// All but that is in two cache lines next to each other, which processors fetch together.
-#[derive(Debug)]
-#[repr(align(128))]
+/// One peer. Clones are of the same one, and each finds its words with one step.
+#[derive(Debug, Clone)]
 pub(crate) struct Cell {
-    words: [AtomicU64; Source::ALL.len()],
-    heartbeat_steps: AtomicU64,
-    heartbeats: AtomicU64,
-    disconnect_steps: AtomicU64,
-    /// Counts the changes of what is cold.
-    cold_version: AtomicU64,
-    retired: AtomicBool,
+    pub(crate) block: Arc<Block>,
+    pub(crate) index: u32,
+    pub(crate) rest: Arc<Rest>,
+}
+
+/// What is looked for less often than a peer's words.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    /// Held, not read: the words are nobody else's as long as this lives.
+    _seat: Seat,
     created: Tick,
     cold: Mutex<Cold>,
 }
@@ -39,41 +40,38 @@ pub(crate) struct Cold {
 }
 
 impl Cell {
-    pub(crate) fn new(id: NodeId, created: Tick) -> Self {
+    pub(crate) fn new(id: NodeId, seat: Seat, created: Tick) -> Self {
         let facts = Arc::new(PeerFacts::new(id));
+        let cold = Mutex::new(Cold { facts, life: None, described: None });
         Self {
-            words: [const { AtomicU64::new(0) }; Source::ALL.len()],
-            heartbeat_steps: AtomicU64::new(0),
-            heartbeats: AtomicU64::new(0),
-            disconnect_steps: AtomicU64::new(0),
-            cold_version: AtomicU64::new(1),
-            retired: AtomicBool::new(false),
-            created,
-            cold: Mutex::new(Cold { facts, life: None, described: None }),
+            block: Arc::clone(seat.block()),
+            index: seat.index(),
+            rest: Arc::new(Rest { _seat: seat, created, cold }),
         }
     }
 
-    fn slot(&self, source: Source) -> &AtomicU64 {
-        // One slot for each source, by its discriminant.
-        let [gossip, lease, transport, breaker, probe, admin, custom_a, custom_b] = &self.words;
-        match source {
-            Source::Gossip => gossip,
-            Source::Lease => lease,
-            Source::Transport => transport,
-            Source::Breaker => breaker,
-            Source::Probe => probe,
-            Source::Admin => admin,
-            Source::CustomA => custom_a,
-            Source::CustomB => custom_b,
-        }
+    /// Returns whether both are of the same peer, in the same life.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.rest, &other.rest)
+    }
+
+    #[inline]
+    fn hot(&self) -> &Hot {
+        self.block.hot(self.index)
     }
 
     pub(crate) fn word(&self, source: Source) -> Word {
-        Word(self.slot(source).load(Ordering::Relaxed))
+        Word(self.block.slot(self.index, source).load(Ordering::Relaxed))
     }
 
     pub(crate) fn store(&self, source: Source, word: Word) {
-        self.slot(source).store(word.0, Ordering::Relaxed);
+        self.block.hear(self.index, source);
+        self.block.slot(self.index, source).store(word.0, Ordering::Relaxed);
+    }
+
+    /// Replaces the word of `source`, unless it is newer than `tick`.
+    pub(crate) fn say(&self, source: Source, verdict: Verdict, tick: Tick) {
+        self.advance(source, tick, |_old| Word::new(verdict, tick));
     }
 
     /// Replaces the word of `source` by what `next` makes of it, unless it is newer than `tick`.
@@ -82,9 +80,10 @@ impl Cell {
     }
 
     fn replace(&self, source: Source, next: impl Fn(Word) -> Option<Word>) {
-        let slot = self.slot(source);
+        let slot = self.block.slot(self.index, source);
         let mut old = slot.load(Ordering::Relaxed);
         while let Some(word) = next(Word(old)) {
+            self.block.hear(self.index, source);
             match slot.compare_exchange_weak(old, word.0, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_old) => return,
                 Err(seen) => old = seen,
@@ -94,15 +93,16 @@ impl Cell {
 
     /// The hot path: plain stores into memory that is written for this peer alone.
     pub(crate) fn heartbeat(&self, at: Moment) {
-        self.store(Source::Lease, Word::new(Verdict::Up, at.tick));
-        self.heartbeat_steps.store(at.wall.steps(), Ordering::Relaxed);
+        let hot = self.hot();
+        hot.lease.store(Word::new(Verdict::Up, at.tick).0, Ordering::Relaxed);
+        hot.heartbeat_steps.store(at.wall.steps(), Ordering::Relaxed);
         // Not an atomic add, which costs more than all the rest: of two at the very same time one may go uncounted.
-        self.heartbeats.store(self.heartbeats.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        hot.heartbeats.store(hot.heartbeats.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
     pub(crate) fn disconnect(&self, at: Moment) {
-        self.store(Source::Lease, Word::new(Verdict::Down, at.tick));
-        self.disconnect_steps.store(at.wall.steps(), Ordering::Relaxed);
+        self.say(Source::Lease, Verdict::Down, at.tick);
+        self.hot().disconnect_steps.fetch_max(at.wall.steps(), Ordering::Relaxed);
     }
 
     /// Makes `source` silent.
@@ -112,64 +112,55 @@ impl Cell {
 
     /// Makes every source but gossip and the operator silent whose word, as of `at`, is not *up*.
     pub(crate) fn forgive(&self, lifetimes: &Lifetimes, at: Tick) {
+        let judge = lifetimes.at(at);
         for source in Source::ALL {
             if matches!(source, Source::Gossip | Source::Admin) {
                 continue;
             }
             self.replace(source, |old| {
-                let verdict = lifetimes.judge(Verdicts::default(), source, old, at).of(source);
+                let verdict = judge.judge(source, old).verdict();
                 (old.tick() <= at && verdict.is_some_and(|verdict| verdict > Verdict::Up)).then_some(Word::NONE)
             });
         }
     }
 
     pub(crate) fn verdicts(&self, lifetimes: &Lifetimes, now: Tick) -> Verdicts {
-        self.words.iter().zip(Source::ALL).fold(Verdicts::default(), |verdicts, (slot, source)| {
-            match Word(slot.load(Ordering::Relaxed)) {
-                Word::NONE => verdicts,
-                word => lifetimes.judge(verdicts, source, word, now),
-            }
-        })
-    }
-
-    pub(crate) fn last_heartbeat(&self) -> Option<WallTime> {
-        WallTime::from_steps(self.heartbeat_steps.load(Ordering::Relaxed))
-    }
-
-    pub(crate) fn last_disconnect(&self) -> Option<WallTime> {
-        WallTime::from_steps(self.disconnect_steps.load(Ordering::Relaxed))
+        self.block.verdicts(self.index, &lifetimes.at(now))
     }
 
     pub(crate) fn heartbeats(&self) -> u64 {
-        self.heartbeats.load(Ordering::Relaxed)
+        self.hot().heartbeats.load(Ordering::Relaxed)
     }
 
     /// Returns when somebody last said something of the peer.
     pub(crate) fn newest_tick(&self) -> Tick {
-        Source::ALL.into_iter().map(|source| self.word(source).tick()).fold(self.created, Tick::max)
-    }
-
-    pub(crate) fn cold_version(&self) -> u64 {
-        self.cold_version.load(Ordering::Acquire)
+        Source::ALL.into_iter().map(|source| self.word(source).tick()).fold(self.rest.created, Tick::max)
     }
 
     pub(crate) fn cold(&self) -> MutexGuard<'_, Cold> {
-        // Every change leaves the facts whole, so a panic elsewhere cannot have left them half made.
-        self.cold.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rest.cold()
     }
 
     /// Changes the facts, which `cold` guards; the next snapshot shows them.
     pub(crate) fn edit<R>(&self, cold: &mut MutexGuard<'_, Cold>, edit: impl FnOnce(&mut PeerFacts) -> R) -> R {
         let result = edit(Arc::make_mut(&mut cold.facts));
-        self.cold_version.fetch_add(1, Ordering::Release);
+        self.hot().cold_version.fetch_add(1, Ordering::Release);
         result
     }
 
+    /// Says to all clones that the peer is in no table any more.
     pub(crate) fn retire(&self) {
-        self.retired.store(true, Ordering::Relaxed);
+        self.block.retire(self.index);
     }
 
     pub(crate) fn is_retired(&self) -> bool {
-        self.retired.load(Ordering::Relaxed)
+        self.block.is_retired(self.index)
+    }
+}
+
+impl Rest {
+    pub(crate) fn cold(&self) -> MutexGuard<'_, Cold> {
+        // Every change leaves the facts whole, so a panic elsewhere cannot have left them half made.
+        self.cold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

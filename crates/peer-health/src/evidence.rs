@@ -99,55 +99,76 @@ impl HealthState {
     }
 }
 
+/// What one source says, in the bits that [`Verdicts`] has for it: of two, the higher stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Said(pub(crate) u32);
+
+impl Said {
+    /// It has never spoken.
+    pub(crate) const NOTHING: Self = Self(0);
+    /// It has spoken, too long ago to count.
+    pub(crate) const STALE: Self = Self(1);
+    const UP: Self = Self(2);
+    const DEGRADED: Self = Self(3);
+    pub(crate) const DOWN: Self = Self(4);
+
+    pub(crate) const fn new(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Up => Self::UP,
+            Verdict::Degraded => Self::DEGRADED,
+            Verdict::Down => Self::DOWN,
+        }
+    }
+
+    pub(crate) const fn verdict(self) -> Option<Verdict> {
+        match self {
+            Self::UP => Some(Verdict::Up),
+            Self::DEGRADED => Some(Verdict::Degraded),
+            Self::DOWN => Some(Verdict::Down),
+            _ => None,
+        }
+    }
+}
+
 /// What the sources say of one peer at one moment: a verdict each, or that what they said no longer counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Verdicts(u32);
 
-/// Bits of one source in [`Verdicts`], which merge by taking the higher value.
+/// Bits of one source in [`Verdicts`].
 const BITS: u32 = 4;
 const MASK: u32 = (1 << BITS) - 1;
 /// The bits that only a verdict sets, of every source.
 const SPOKEN: u32 = 0xEEEE_EEEE;
-const STALE: u32 = 1;
-const UP: u32 = 2;
-const DEGRADED: u32 = 3;
-const DOWN: u32 = 4;
 
 impl Verdicts {
     /// Returns what `source` says; `None` if it never spoke or what it said no longer counts.
     #[must_use]
     pub const fn of(self, source: Source) -> Option<Verdict> {
-        match self.bits(source) {
-            UP => Some(Verdict::Up),
-            DEGRADED => Some(Verdict::Degraded),
-            DOWN => Some(Verdict::Down),
-            _ => None,
-        }
+        self.said(source).verdict()
     }
 
     /// Adds what `source` says; of two verdicts of one source the worse stays.
     #[must_use]
     pub const fn with(self, source: Source, verdict: Verdict) -> Self {
-        self.raised(
-            source,
-            match verdict {
-                Verdict::Up => UP,
-                Verdict::Degraded => DEGRADED,
-                Verdict::Down => DOWN,
-            },
-        )
+        self.raised(source, Said::new(verdict))
     }
 
     /// Adds that `source` spoke once, too long ago to count.
     #[must_use]
     pub const fn with_stale(self, source: Source) -> Self {
-        self.raised(source, STALE)
+        self.raised(source, Said::STALE)
+    }
+
+    /// Adds what `source` says, which has said nothing here yet.
+    #[inline]
+    pub(crate) const fn hearing(self, source: Source, said: Said) -> Self {
+        Self(self.0 | said.0 << shift(source))
     }
 
     /// Folds in what another provider knows of the same peer: for each source the worse stays.
     #[must_use]
     pub fn merged(self, other: Self) -> Self {
-        Source::ALL.into_iter().fold(self, |all, source| all.raised(source, other.bits(source)))
+        Source::ALL.into_iter().fold(self, |all, source| all.raised(source, other.said(source)))
     }
 
     /// Returns the state that follows, and which source decided it: an operator's word, else the worst that counts.
@@ -162,12 +183,7 @@ impl Verdicts {
             return (state(verdict), Some(Source::Admin));
         }
         let mut worst: Option<(Verdict, Source)> = None;
-        let mut left = self.0;
         for source in Source::ALL {
-            if left == 0 {
-                break;
-            }
-            left &= !(MASK << shift(source));
             if let Some(verdict) = self.of(source)
                 && worst.is_none_or(|(so_far, _)| verdict > so_far)
             {
@@ -183,15 +199,15 @@ impl Verdicts {
         self.0 != 0 && self.0 & SPOKEN == 0
     }
 
-    const fn bits(self, source: Source) -> u32 {
-        (self.0 >> shift(source)) & MASK
+    const fn said(self, source: Source) -> Said {
+        Said((self.0 >> shift(source)) & MASK)
     }
 
-    const fn raised(self, source: Source, bits: u32) -> Self {
-        if self.bits(source) >= bits {
+    const fn raised(self, source: Source, said: Said) -> Self {
+        if self.said(source).0 >= said.0 {
             return self;
         }
-        Self(self.0 & !(MASK << shift(source)) | bits << shift(source))
+        Self(self.0 & !(MASK << shift(source)) | said.0 << shift(source))
     }
 }
 

@@ -89,7 +89,7 @@ impl Tracker {
                 }
             }
         }
-        for (peer, cell) in &*self.read() {
+        for (peer, cell) in &self.read().peers {
             if membership.get(peer).is_none() && depart(cell, at.tick) {
                 applied.departed += 1;
             }

@@ -1,7 +1,5 @@
 //! One peer, held by whoever speaks of it often.
 
-use std::sync::Arc;
-
 use crate::cell::Cell;
 use crate::evidence::{HealthState, Source, Verdict, Verdicts};
 use crate::time::{Moment, Tick};
@@ -42,12 +40,12 @@ impl Rules {
 /// records goes nowhere: late words of an earlier life.
 #[derive(Debug, Clone)]
 pub struct HealthHandle {
-    cell: Arc<Cell>,
+    cell: Cell,
     rules: Rules,
 }
 
 impl HealthHandle {
-    pub(crate) const fn new(cell: Arc<Cell>, rules: Rules) -> Self {
+    pub(crate) const fn new(cell: Cell, rules: Rules) -> Self {
         Self { cell, rules }
     }
 
@@ -68,7 +66,7 @@ impl HealthHandle {
     /// Records what `source` says, unless it has said something newer. For [`Source::Lease`] prefer
     /// [`HealthHandle::heartbeat`], which tells the time of it, too.
     pub fn record(&self, source: Source, verdict: Verdict, at: Moment) {
-        self.cell.advance(source, at.tick, |_old| Word::new(verdict, at.tick));
+        self.cell.say(source, verdict, at.tick);
     }
 
     /// Takes back what `source` said.

@@ -22,7 +22,8 @@ pub struct HealthRecord<'a> {
 /// Knows the health of some peers. Providers of one board are merged by peer.
 ///
 /// Called from the thread that asks for a snapshot, one call at a time: it must not block, and must not ask the
-/// board. Visiting in ascending order of ids is fastest; any order is right, and so is a peer twice.
+/// board. Visiting in ascending order of ids is fastest; any order is right, and so is a peer twice. Of several
+/// providers, the board is best given the one first that knows most peers.
 pub trait HealthProvider: Send + Sync {
     /// Returns the provider's name for people.
     fn id(&self) -> &str;

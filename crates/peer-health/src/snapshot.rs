@@ -24,8 +24,8 @@ pub struct PeerHealth {
     pub state: HealthState,
     /// The source that decided it.
     pub decided_by: Option<Source>,
-    /// How much of its work is pending: a copy, so that counting reads no facts.
-    pending: u32,
+    /// How much of its work is pending: a copy, so that counting reads no facts. The highest stands for more, too.
+    pending: u16,
 }
 
 impl PeerHealth {
@@ -43,6 +43,7 @@ impl PeerHealth {
     }
 
     /// Makes this what `record` says, of whomever it was before.
+    #[inline(always)]
     pub(crate) fn replace(&mut self, record: HealthRecord<'_>) {
         if !Arc::ptr_eq(&self.facts, record.facts) {
             self.facts = Arc::clone(record.facts);
@@ -54,6 +55,21 @@ impl PeerHealth {
             self.verdicts = record.verdicts;
             (self.state, self.decided_by) = record.verdicts.state();
         }
+    }
+
+    /// Returns this as a provider would say it.
+    #[inline]
+    pub(crate) const fn record(&self) -> HealthRecord<'_> {
+        HealthRecord {
+            facts: &self.facts,
+            verdicts: self.verdicts,
+            last_heartbeat: self.last_heartbeat,
+            last_disconnect: self.last_disconnect,
+        }
+    }
+
+    fn pending(&self) -> usize {
+        if self.pending == u16::MAX { self.facts.pending.len() } else { usize::from(self.pending) }
     }
 
     /// Returns whether the peer may get work.
@@ -83,8 +99,8 @@ impl PeerHealth {
     }
 }
 
-fn pending(facts: &PeerFacts) -> u32 {
-    u32::try_from(facts.pending.len()).unwrap_or(u32::MAX)
+fn pending(facts: &PeerFacts) -> u16 {
+    u16::try_from(facts.pending.len()).unwrap_or(u16::MAX)
 }
 
 /// How many peers are how.
@@ -107,7 +123,7 @@ impl Summary {
         let mut summary = Self::default();
         for peer in peers {
             *summary.of_mut(peer.state) += 1;
-            summary.pending_reassignments += peer.pending as usize;
+            summary.pending_reassignments += peer.pending();
         }
         summary
     }

@@ -1,9 +1,12 @@
 //! The table of peers, and what may be recorded of them.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use foldhash::fast::FixedState;
+use indexmap::IndexMap;
 use mesh_types::NodeId;
 
 use crate::cell::Cell;
@@ -14,10 +17,20 @@ use crate::lease::{Lease, Release};
 use crate::metadata::{Metadata, keys, same_key};
 use crate::options::{Options, TrackError};
 use crate::roster::Roster;
+use crate::slab::Slab;
 use crate::time::{Moment, Tick};
 use crate::word::Lifetimes;
 
-pub(crate) type Table = BTreeMap<NodeId, Arc<Cell>>;
+/// Who is tracked.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    /// Found by id in one step. A fixed hash: the same records make the same table.
+    pub(crate) peers: IndexMap<NodeId, Cell, FixedState>,
+    /// Where their words are.
+    slab: Slab,
+    /// Those of them that the roster does not have yet.
+    newcomers: Vec<Cell>,
+}
 
 /// Tracks the health and the leases of peers. One a process; it is a [`HealthProvider`](crate::HealthProvider).
 ///
@@ -27,10 +40,10 @@ pub struct Tracker {
     pub(crate) options: Options,
     pub(crate) rules: Rules,
     table: RwLock<Table>,
-    /// Counts the peers that came and went.
+    /// Counts the times that peers came and went.
     table_version: AtomicU64,
     /// Who gave up which work, by sequence id, until it is assigned again.
-    pending: Mutex<BTreeMap<u64, Arc<Cell>>>,
+    pending: Mutex<BTreeMap<u64, Cell>>,
     pub(crate) roster: Mutex<Roster>,
     /// Heartbeats of peers that are forgotten.
     pub(crate) past_heartbeats: AtomicU64,
@@ -66,7 +79,7 @@ impl Tracker {
     /// # Errors
     /// The peer is new and the tracker is full; so is the one error of every record by id that names no other.
     pub fn handle(&self, peer: &NodeId, now: Moment) -> Result<HealthHandle, TrackError> {
-        self.with(peer, now, |cell| HealthHandle::new(Arc::clone(cell), self.rules))
+        self.with(peer, now, |cell| HealthHandle::new(cell.clone(), self.rules))
     }
 
     /// Returns a handle of `peer` if it is known.
@@ -78,13 +91,13 @@ impl Tracker {
     /// Returns how many peers are known.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.read().len()
+        self.read().peers.len()
     }
 
     /// Returns whether nobody is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.read().is_empty()
+        self.read().peers.is_empty()
     }
 
     /// Returns whether `peer` may get work at `now`: it is unknown, or nothing that counts says it is down. By
@@ -112,7 +125,7 @@ impl Tracker {
 
     /// Records how a call to `peer` went, if it is known.
     pub(crate) fn record_known_outcome(&self, peer: &NodeId, outcome: Outcome, at: Tick) {
-        if let Some(cell) = self.read().get(peer) {
+        if let Some(cell) = self.read().peers.get(peer) {
             self.rules.outcome(cell, outcome, at);
         }
     }
@@ -122,8 +135,7 @@ impl Tracker {
     /// # Errors
     /// As [`Tracker::handle`].
     pub fn record(&self, peer: &NodeId, source: Source, verdict: Verdict, at: Moment) -> Result<(), TrackError> {
-        self.handle(peer, at)?.record(source, verdict, at);
-        Ok(())
+        self.with(peer, at, |cell| cell.say(source, verdict, at.tick))
     }
 
     /// Takes back what `source` said of `peer`, such as an operator's override.
@@ -167,7 +179,7 @@ impl Tracker {
     /// The lease is requeued, and as much of the peer's work waits for reassignment as may: it holds the lease still.
     pub fn record_release(&self, peer: &NodeId, lease: Lease, release: Release) -> Result<bool, TrackError> {
         let table = self.read();
-        let Some(cell) = table.get(peer) else { return Ok(false) };
+        let Some(cell) = table.peers.get(peer) else { return Ok(false) };
         let limit = self.options.max_leases_per_peer;
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cold = cell.cold();
@@ -184,15 +196,15 @@ impl Tracker {
             }
         });
         drop(cold);
-        let earlier = if waits { pending.insert(lease.sequence_id, Arc::clone(cell)) } else { None };
-        if let Some(earlier) = earlier.filter(|earlier| !Arc::ptr_eq(earlier, cell)) {
+        let earlier = if waits { pending.insert(lease.sequence_id, cell.clone()) } else { None };
+        if let Some(earlier) = earlier.filter(|earlier| !earlier.is(cell)) {
             unwait(&earlier, lease.sequence_id);
         }
         Ok(true)
     }
 
     /// Records that the connection to `peer` is gone: it gets no work until its next heartbeat, or until gossip
-    /// tells of a newer life. Its leases stay until they are released.
+    /// tells of a newer life. Its leases stay until they are released. If it has been heard of since, nothing follows.
     ///
     /// # Errors
     /// The reason is too long or has no room, or as [`Tracker::handle`].
@@ -219,7 +231,7 @@ impl Tracker {
     /// Removes the metadata of `peer` whose key is `key`, in whatever case, and returns whether it was there.
     pub fn remove_metadata(&self, peer: &NodeId, key: &str) -> bool {
         let table = self.read();
-        let Some(cell) = table.get(peer) else { return false };
+        let Some(cell) = table.peers.get(peer) else { return false };
         let mut cold = cell.cold();
         if cold.facts.metadata.get(key).is_none() {
             return false;
@@ -252,19 +264,14 @@ impl Tracker {
         Ok(())
     }
 
-    fn find(&self, peer: &NodeId) -> Option<Arc<Cell>> {
-        self.read().get(peer).map(Arc::clone)
+    fn find(&self, peer: &NodeId) -> Option<Cell> {
+        self.read().peers.get(peer).cloned()
     }
 
     /// Calls `record` with the entry of `peer`, which comes to be if it is new and stays while `record` runs.
-    pub(crate) fn with<R>(
-        &self,
-        peer: &NodeId,
-        now: Moment,
-        record: impl FnOnce(&Arc<Cell>) -> R,
-    ) -> Result<R, TrackError> {
+    pub(crate) fn with<R>(&self, peer: &NodeId, now: Moment, record: impl FnOnce(&Cell) -> R) -> Result<R, TrackError> {
         loop {
-            if let Some(cell) = self.read().get(peer) {
+            if let Some(cell) = self.read().peers.get(peer) {
                 return Ok(record(cell));
             }
             self.admit(peer, now)?;
@@ -274,13 +281,15 @@ impl Tracker {
     fn admit(&self, peer: &NodeId, now: Moment) -> Result<(), TrackError> {
         let mut table = self.change();
         let limit = self.options.max_peers;
-        if table.contains_key(peer) {
+        if table.peers.contains_key(peer) {
             return Ok(());
         }
-        if table.len() >= limit {
+        if table.peers.len() >= limit {
             return Err(TrackError::TooManyPeers { peer: peer.clone(), limit });
         }
-        table.insert(peer.clone(), Arc::new(Cell::new(peer.clone(), now.tick)));
+        let cell = Cell::new(peer.clone(), table.slab.seat(), now.tick);
+        table.peers.insert(peer.clone(), cell.clone());
+        table.newcomers.push(cell);
         self.table_version.fetch_add(1, Ordering::Release);
         Ok(())
     }
@@ -298,6 +307,12 @@ impl Tracker {
         self.table_version.load(Ordering::Acquire)
     }
 
+    /// Returns the version of the table, and who came since somebody last asked.
+    pub(crate) fn take_newcomers(&self) -> (u64, Vec<Cell>) {
+        let mut table = self.change();
+        (self.table_version(), mem::take(&mut table.newcomers))
+    }
+
     /// Forgets every peer that is gone, as of `now`, and returns how many those were. Call it every few seconds.
     ///
     /// Gone is who has no lease, no pending work and no operator's override, is held for unhealthy or unknown, and
@@ -305,8 +320,8 @@ impl Tracker {
     pub fn collect(&self, now: Moment) -> usize {
         let ttl = u64::try_from(self.options.tombstone_ttl.as_millis()).unwrap_or(u64::MAX);
         let mut table = self.change();
-        let before = table.len();
-        table.retain(|_peer, cell| {
+        let before = table.peers.len();
+        table.peers.retain(|_peer, cell| {
             let stays = now.tick.millis_since(cell.newest_tick()) <= ttl || self.is_needed(cell, now);
             if !stays {
                 cell.retire();
@@ -314,8 +329,9 @@ impl Tracker {
             }
             stays
         });
-        let collected = before - table.len();
+        let collected = before - table.peers.len();
         if collected > 0 {
+            table.newcomers.retain(|cell| !cell.is_retired());
             self.table_version.fetch_add(1, Ordering::Release);
             emit::collected(collected);
         }

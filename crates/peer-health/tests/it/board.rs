@@ -254,6 +254,19 @@ fn providers_that_know_the_same_peer_are_folded_and_counted_once() -> Outcome {
 }
 
 #[test]
+fn work_that_waits_is_counted_however_much_of_it_there_is() -> Outcome {
+    let lengths = [65_534, 65_535, 65_536];
+    let record = |(name, length)| {
+        let facts = PeerFacts { pending: (0..length).collect(), ..PeerFacts::new(id(name)?) };
+        Ok((Arc::new(facts), Verdicts::default(), None))
+    };
+    let records = ["a", "b", "c"].into_iter().zip(lengths).map(record).collect::<Result<_, Box<dyn Error>>>()?;
+    let snapshot = board(vec![Arc::new(Fixed::new(records))]).refresh(at(0));
+    assert_eq!(snapshot.summary().pending_reassignments, 65_534 + 65_535 + 65_536);
+    Ok(())
+}
+
+#[test]
 fn a_board_without_providers_is_empty() {
     let snapshot = board(Vec::new()).snapshot(at(0));
     assert_eq!((snapshot.peers().len(), snapshot.summary(), snapshot.version()), (0, Summary::default(), 1));

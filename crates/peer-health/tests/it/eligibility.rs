@@ -41,6 +41,17 @@ fn a_disconnected_peer_gets_no_work_until_it_is_heard_of_again() -> Outcome {
 }
 
 #[test]
+fn a_disconnect_that_is_told_late_takes_nothing_from_who_was_heard_of_since() -> Outcome {
+    let tracker = tracker();
+    let handle = tracker.handle(&id("a")?, at(0))?;
+    handle.heartbeat(at(10));
+    tracker.record_disconnect(&id("a")?, None, at(9))?;
+    check(&tracker, "a", 10, true)?;
+    tracker.record_disconnect(&id("a")?, None, at(10))?;
+    check(&tracker, "a", 10, false)
+}
+
+#[test]
 fn each_source_counts_for_its_own_time_and_the_worst_that_counts_decides() -> Outcome {
     let tracker = tracker();
     let handle = tracker.handle(&id("a")?, at(0))?;

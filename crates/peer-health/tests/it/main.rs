@@ -1,6 +1,7 @@
 //! The kit, used as its hosts do.
 
 mod board;
+mod churn;
 mod document;
 mod eligibility;
 mod feedback;

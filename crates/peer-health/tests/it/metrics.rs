@@ -1,10 +1,11 @@
 //! What dashboards see.
 
+use std::error::Error;
 use std::sync::Arc;
 
-use peer_health::{Outcome as Call, Release};
+use peer_health::{Outcome as Call, PeerFacts, Release, Verdicts};
 
-use crate::setting::{Outcome, at, board, id, lease, tracker};
+use crate::setting::{Fixed, Outcome, at, board, id, lease, tracker};
 
 #[test]
 fn what_is_recorded_is_counted_under_the_names_of_the_catalogue() -> Outcome {
@@ -56,5 +57,24 @@ fn what_is_recorded_is_counted_under_the_names_of_the_catalogue() -> Outcome {
     let known: Vec<_> = telemetry::catalogue().iter().map(|metric| metric.name).collect();
     let unknown: Vec<_> = shown.iter().filter(|line| !known.iter().any(|name| line.starts_with(name))).collect();
     assert!(unknown.is_empty(), "not in the catalogue: {unknown:?}");
+    Ok(())
+}
+
+#[test]
+fn records_that_find_no_room_in_a_snapshot_are_left_out_and_counted() -> Outcome {
+    const ROOM: usize = 65_536;
+    let (recorder, handle) = telemetry::build_metrics()?;
+    let recording = metrics::set_default_local_recorder(&recorder);
+    let record = |n: usize| Ok((Arc::new(PeerFacts::new(id(&format!("p{n:05}"))?)), Verdicts::default(), None));
+    let [main, more] =
+        [0..ROOM - 1, ROOM - 1..ROOM + 2].map(|all| all.map(record).collect::<Result<_, Box<dyn Error>>>());
+    let board = board(vec![Arc::new(Fixed::new(main?)) as _, Arc::new(Fixed::new(more?)) as _]);
+    let snapshot = board.refresh(at(0));
+    drop(recording);
+    let last = snapshot.peers().last().map(|peer| peer.facts.id.to_string());
+    assert_eq!((snapshot.peers().len(), last.as_deref()), (ROOM, Some("p65535")));
+    let left_out =
+        handle.render().lines().find(|line| line.starts_with("omnirelay_peer_health_left_out")).map(str::to_owned);
+    assert_eq!(left_out.as_deref(), Some("omnirelay_peer_health_left_out_total 2"));
     Ok(())
 }
