@@ -91,6 +91,30 @@ fn a_list_counts_only_with_the_signature_of_a_trusted_ca() {
 }
 
 #[test]
+fn no_bit_of_a_list_can_be_changed() {
+    let pair = Pair::new();
+    let signed = pair.list(1);
+    for index in 0..signed.der().len() {
+        for bit in 0..8 {
+            let mut changed = signed.der().to_vec();
+            changed[index] ^= 1 << bit;
+            let learnt = pair.b.revocations().learn(&changed, &pair.b);
+            assert!(learnt.is_err(), "bit {bit} of byte {index} was changed");
+        }
+    }
+    assert_eq!(pair.refused(), [None; 3]);
+}
+
+#[test]
+fn a_list_that_is_cut_short_is_none() {
+    let pair = Pair::new();
+    let signed = pair.list(1);
+    for length in 0..signed.der().len() {
+        assert!(pair.b.revocations().learn(&signed.der()[..length], &pair.b).is_err(), "{length} bytes");
+    }
+}
+
+#[test]
 fn a_ca_revokes_its_own_certificates_only() {
     let (ours, theirs) = (ca(), ca());
     let both = format!("{}{}", ours.trust_bundle_pem(), theirs.trust_bundle_pem());

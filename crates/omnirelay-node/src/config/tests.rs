@@ -266,6 +266,26 @@ fn a_node_needs_its_certificate() {
 }
 
 #[test]
+fn certificate_files_are_read_again_at_least_daily_and_lists_may_be_overdue_unless_that_is_refused() -> TestResult {
+    let shown = show(&Sources::default())?;
+    assert_eq!((shown.tls.reload_interval, shown.tls.stale_lists), (Duration::from_secs(300), StaleLists::Keep));
+    assert_eq!(shown.gossip.rehandshake_window, Duration::from_secs(30));
+    let set = [
+        "mesh.gossip.tls.certificateRevocationList=crl.pem",
+        "mesh.gossip.tls.refuseOverdueRevocationLists=true",
+        "mesh.gossip.certificateReloadInterval=1m",
+    ];
+    let files = Config::load(&sources(&[], &[&CERTIFICATES[..], &set].concat()), Purpose::Run)?.tls.files();
+    assert_eq!(files.revocation_lists, Some("crl.pem".into()));
+    assert_eq!((files.stale_lists, files.reread_every), (StaleLists::Refuse, Duration::from_secs(60)));
+    check_refused(
+        show(&sources(&[], &["mesh.gossip.certificateReloadInterval=25h"])),
+        &["flag --set: `mesh.gossip.certificateReloadInterval` is 90000s; 2s to 24h is valid"],
+    );
+    Ok(())
+}
+
+#[test]
 fn plain_http_is_for_dev_on_loopback_only() {
     let load = |purpose, address: &str| {
         let address = format!("control.address={address}");
