@@ -13,7 +13,7 @@ struct Tool {
     get_it: &'static str,
 }
 
-const OPTIONAL: [Tool; 6] = [
+const OPTIONAL: [Tool; 7] = [
     Tool {
         program: "git",
         needed_for: "tidy lists the files git knows; without it, all",
@@ -30,13 +30,18 @@ const OPTIONAL: [Tool; 6] = [
         get_it: "cargo install --locked cargo-deny",
     },
     Tool {
+        program: "ip",
+        needed_for: "hyperscale, bench gossip, as root: a network namespace of their own",
+        get_it: "apt-get install --no-install-recommends iproute2",
+    },
+    Tool {
         program: "nft",
-        needed_for: "fault tier: partitions in network namespaces",
+        needed_for: "hyperscale, bench gossip --drop and --partition, as root: packets are lost",
         get_it: "apt-get install --no-install-recommends nftables",
     },
     Tool {
         program: "serf",
-        needed_for: "comparison tier: the same runs on Serf",
+        needed_for: "bench gossip --vs serf: the same runs on Serf",
         get_it: "apt-get install --no-install-recommends serf",
     },
     Tool {
