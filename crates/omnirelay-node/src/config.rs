@@ -26,6 +26,7 @@ pub(crate) use gossip_config::GossipConfig;
 pub(crate) use keys::Key;
 pub(crate) use print::{PrintFormat, print};
 pub(crate) use problem::{ConfigError, Problem};
+use setting::Fraction;
 use settings::Reader;
 pub(crate) use settings::{Settings, Sources};
 
@@ -49,12 +50,23 @@ pub(crate) enum Purpose {
 }
 
 /// The configuration of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Config {
     pub(crate) gossip: GossipConfig,
     pub(crate) tls: TlsConfig,
     pub(crate) control: ControlConfig,
     pub(crate) log: LogConfig,
+    pub(crate) traces: TracesConfig,
+}
+
+/// `traces.*`: where spans go.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TracesConfig {
+    /// Nowhere without it.
+    pub(crate) endpoint: Option<String>,
+    /// The mesh's without it.
+    pub(crate) trust_bundle: Option<PathBuf>,
+    pub(crate) sample_ratio: Fraction,
 }
 
 /// `mesh.gossip.tls.*`: the files behind both endpoints.
@@ -122,6 +134,11 @@ impl Config {
                 plaintext: reader.value(keys::CONTROL_PLAINTEXT),
             },
             log: LogConfig { format: reader.value(keys::LOG_FORMAT), filter: reader.value(keys::LOG_FILTER) },
+            traces: TracesConfig {
+                endpoint: reader.optional(keys::TRACES_ENDPOINT),
+                trust_bundle: reader.optional(keys::TRACES_TRUST_BUNDLE),
+                sample_ratio: reader.value(keys::TRACES_SAMPLE_RATIO),
+            },
         };
         let mut problems = reader.problems;
         config.check(settings, purpose, &mut problems);

@@ -12,6 +12,7 @@ mod node;
 mod run;
 mod signals;
 mod standalone;
+mod traces;
 
 use std::error::Error;
 use std::ffi::OsString;

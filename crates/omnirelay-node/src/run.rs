@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use control_api::{Limits, PeerName, PeerRefused, Ports, Readiness, Security, Server};
-use identity::{CredentialSource, FileCredentials, live_server_config};
+use identity::{CredentialSource, FileCredentials, SpiffeId, live_server_config};
 use mesh_types::NodeId;
 use peers_core::MembershipView;
-use telemetry::MetricsHandle;
-use tokio::runtime::{Builder, Handle};
+use telemetry::{MetricsHandle, Traces};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::chain::Chain;
 use crate::config::Config;
 use crate::dev_child;
 use crate::events::{EventLines, EventsFormat};
@@ -24,6 +25,7 @@ use crate::health::PeerHealth;
 use crate::labels::change_labels;
 use crate::node::{self, IdentityError};
 use crate::signals::{Parent, Signals};
+use crate::traces::{self, TrustBundleError};
 
 /// Threads beside the one that gossips: they keep a TLS handshake or a scrape of the control endpoint from delaying the
 /// answer to a probe. Gossip has the main thread for itself: a message that one thread takes in, handles and answers
@@ -45,7 +47,9 @@ const UPKEEP_PERIOD: Duration = Duration::from_secs(5);
 /// Why a node did not start, or ended otherwise than by being asked to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
-    #[error("cannot set up logs (`log.filter`)")]
+    #[error(transparent)]
+    TraceTrust(TrustBundleError),
+    #[error("cannot set up logs and spans (`log.filter`, `traces.endpoint`)")]
     Logs(#[source] telemetry::InitTracingError),
     #[error("cannot set up metrics")]
     Metrics(#[source] telemetry::InstallMetricsError),
@@ -89,18 +93,28 @@ pub(crate) enum Mode {
 /// # Errors
 /// It could not start, a part of it failed, or a second signal cut its end short.
 pub(crate) fn run(config: &Config, mode: Mode, events: Option<EventsFormat>) -> Result<(), RunError> {
-    telemetry::init_tracing(config.log.format, &config.log.filter).map_err(RunError::Logs)?;
     let metrics = telemetry::install_metrics().map_err(RunError::Metrics)?;
     #[expect(clippy::disallowed_methods, reason = "the edge, where the wall clock comes in")]
     let credentials = node::load_credentials(config, SystemTime::now())?;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
     let side = Builder::new_multi_thread().worker_threads(SIDE_THREADS).thread_name("side").enable_all().build();
     let side = side.map_err(RunError::Runtime)?;
+    let traces = start_tracing(config, credentials.source().current().spiffe_id(), &side)?;
     let ended = runtime.block_on(serve(config, credentials, (metrics, side.handle()), (mode, events)));
+    if let Some(Err(error)) = traces.map(Traces::flush) {
+        tracing::warn!(error = %Chain(&error), "spans are lost");
+    }
     // After an ordered end nothing is left; after a hurried one nothing may hold the process up.
     side.shutdown_background();
     runtime.shutdown_background();
     ended
+}
+
+/// Starts logs, and spans if they are to go anywhere: their connection lives on `side`.
+fn start_tracing(config: &Config, node: &SpiffeId, side: &Runtime) -> Result<Option<Traces>, RunError> {
+    let options = traces::options(config, node).map_err(RunError::TraceTrust)?;
+    let _entered = side.enter();
+    telemetry::init_tracing(config.log.format, &config.log.filter, options.as_ref()).map_err(RunError::Logs)
 }
 
 async fn serve(

@@ -14,7 +14,9 @@
 mod catalogue;
 mod exporter;
 mod logs;
+mod traces;
 
 pub use catalogue::{Kind, Metric, catalogue};
 pub use exporter::{BuildMetricsError, InstallMetricsError, MetricsHandle, build_metrics, install_metrics};
 pub use logs::{InitTracingError, LogFormat, init_tracing};
+pub use traces::{FlushError, TraceError, TraceOptions, Traces};

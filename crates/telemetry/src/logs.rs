@@ -1,10 +1,13 @@
-//! Where log events go: one line each, on standard error.
+//! Where log events go: one line each, on standard error; and where spans go, if anywhere.
 
 use std::io::{self, IsTerminal as _};
 
 use tracing::subscriber::SetGlobalDefaultError;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry};
+
+use crate::traces::{TraceError, TraceOptions, Traces};
 
 /// How a log event is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,6 +31,9 @@ pub enum InitTracingError {
         /// What is wrong with it.
         source: ParseError,
     },
+    /// Spans cannot be sent where they should go.
+    #[error("tracing cannot start")]
+    Traces(#[from] TraceError),
     /// The process writes its logs somewhere already.
     #[error("logs of this process are set up already")]
     AlreadyInstalled {
@@ -36,21 +42,34 @@ pub enum InitTracingError {
     },
 }
 
-/// Writes log events to standard error from now on, those that `filter` lets through.
+/// Writes log events to standard error from now on, those that `filter` lets through, and sends the spans that it lets through
+/// as `traces` says. Without it, a span costs what the filter costs.
 ///
 /// `filter` is a list of `level` or `target=level`, such as `info` or `warn,gossip=debug`.
 ///
 /// # Errors
-/// The filter is wrong, or logs are set up already.
-pub fn init_tracing(format: LogFormat, filter: &str) -> Result<(), InitTracingError> {
+/// The filter or the collector is wrong, or logs are set up already.
+///
+/// # Panics
+/// With `traces` and outside a tokio runtime.
+pub fn init_tracing(
+    format: LogFormat,
+    filter: &str,
+    traces: Option<&TraceOptions>,
+) -> Result<Option<Traces>, InitTracingError> {
     let wrong = |source| InitTracingError::Filter { filter: filter.to_owned(), source };
     let env_filter = EnvFilter::try_new(filter).map_err(wrong)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(env_filter).with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     // The default is colour unless NO_COLOR is set: only ever take it away.
     let lines = if io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
-    let installed = match format {
-        LogFormat::Text => tracing::subscriber::set_global_default(lines.finish()),
-        LogFormat::Json => tracing::subscriber::set_global_default(lines.json().flatten_event(true).finish()),
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    installed.map_err(|source| InitTracingError::AlreadyInstalled { source })
+    let traces = traces.map(Traces::start).transpose()?;
+    let spans = traces.as_ref().map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer()));
+    let subscriber = Registry::default().with(lines).with(spans).with(env_filter);
+    let installed = tracing::subscriber::set_global_default(subscriber);
+    installed.map_err(|source| InitTracingError::AlreadyInstalled { source })?;
+    Ok(traces)
 }

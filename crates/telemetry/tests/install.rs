@@ -13,10 +13,10 @@ fn metrics_are_installed_once_and_show_what_the_process_emits() -> Result<(), In
 
 #[test]
 fn a_wrong_log_filter_is_refused_before_anything_is_installed() -> Result<(), InitTracingError> {
-    let refused = init_tracing(LogFormat::Json, "gossip=loudly").map_err(|error| error.to_string());
+    let refused = init_tracing(LogFormat::Json, "gossip=loudly", None).map(drop).map_err(|error| error.to_string());
     let message = "log filter `gossip=loudly` is not valid; write for example `info` or `warn,gossip=debug`";
     assert_eq!(refused, Err(message.to_owned()));
-    init_tracing(LogFormat::Json, "warn,gossip=debug")?;
-    assert!(matches!(init_tracing(LogFormat::Text, "info"), Err(InitTracingError::AlreadyInstalled { .. })));
+    assert!(init_tracing(LogFormat::Json, "warn,gossip=debug", None)?.is_none());
+    assert!(matches!(init_tracing(LogFormat::Text, "info", None), Err(InitTracingError::AlreadyInstalled { .. })));
     Ok(())
 }

@@ -22,6 +22,8 @@ pub(crate) enum Shape {
     Path,
     /// A whole number.
     Number,
+    /// A number from 0 to 1.
+    Fraction,
     /// `true` or `false`.
     Flag,
     /// A list of strings; comma-separated as text.
@@ -35,6 +37,7 @@ impl Shape {
     pub(crate) fn value_of(self, text: &str) -> Value {
         match self {
             Self::Number => text.parse::<i64>().map_or_else(|_not_a_number| Value::from(text), Value::from),
+            Self::Fraction => text.parse::<f64>().map_or_else(|_not_a_number| Value::from(text), Value::from),
             Self::Flag => text.parse::<bool>().map_or_else(|_not_a_flag| Value::from(text), Value::from),
             Self::List => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
@@ -89,6 +92,9 @@ keys! {
     CONTROL_PLAINTEXT = "control.plaintext", Flag, Some("false");
     LOG_FORMAT = "log.format", Text, Some("text");
     LOG_FILTER = "log.filter", Text, Some("info");
+    TRACES_ENDPOINT = "traces.endpoint", Text, None;
+    TRACES_TRUST_BUNDLE = "traces.trustBundle", Path, None;
+    TRACES_SAMPLE_RATIO = "traces.sampleRatio", Fraction, Some("1");
 }
 
 /// Returns the key of that exact name.

@@ -67,6 +67,18 @@ impl Setting for usize {
     }
 }
 
+/// A number from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Fraction(pub(crate) f64);
+
+impl Setting for Fraction {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let number = value.to_num().and_then(|num| num.to_f64().or_else(|| num.to_i128().map(|whole| whole as f64)));
+        let fraction = number.filter(|number| (0.0..=1.0).contains(number));
+        fraction.map(Self).ok_or_else(|| "a number from 0 to 1 is valid".to_owned())
+    }
+}
+
 impl Setting for Duration {
     fn from_value(value: &Value) -> Result<Self, String> {
         value.as_str().and_then(duration::parse).ok_or_else(|| duration::FORMS.to_owned())
