@@ -35,6 +35,7 @@
 mod accept;
 mod audit;
 mod close;
+mod correlation;
 mod dial;
 mod driver;
 mod endpoint;
@@ -51,6 +52,7 @@ mod service;
 mod terms;
 mod tls;
 
+pub use correlation::CorrelationId;
 pub use events::{Events, Happened, Missed};
 pub use handle::Handle;
 pub use labels::{ChangeLabelsError, LabelChanges};

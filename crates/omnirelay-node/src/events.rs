@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use clap::ValueEnum;
-use gossip::{Event, Events, Happened, Missed};
+use gossip::{CorrelationId, Event, Events, Happened, Missed};
 use mesh_types::{Member, NodeId};
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
@@ -62,6 +62,8 @@ struct Subject<'a> {
     incarnation: u64,
     metadata_version: u64,
     endpoint: String,
+    /// The same on every node that reports this change.
+    correlation_id: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -200,6 +202,7 @@ fn subject(member: &Member) -> Subject<'_> {
         incarnation: member.incarnation.0,
         metadata_version: member.metadata_version.0,
         endpoint: member.metadata.endpoint.to_string(),
+        correlation_id: CorrelationId::of(member).to_string(),
     }
 }
 
@@ -261,6 +264,7 @@ mod tests {
             Event::Refuted { incarnation: 1 },
         ];
         let rest = r#""nodeId":"node-b","generation":"18446744073709551615","incarnation":2,"metadataVersion":3,"endpoint":"127.0.0.1:17421""#;
+        let rest = format!("{rest},\"correlationId\":\"{}\"", CorrelationId::of(&member()?));
         let plain = |word: &str| format!("{{\"event\":\"{word}\",{rest},\"monotonicUs\":1001500}}\n");
         let up = |recovered: bool| {
             format!("{{\"event\":\"up\",{rest},\"recovered\":{recovered},\"monotonicUs\":1001500}}\n")
