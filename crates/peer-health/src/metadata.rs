@@ -163,4 +163,18 @@ mod tests {
         assert!(metadata.retain(|key| !has_prefix(key, "LABEL.")));
         assert_eq!((metadata.len(), metadata.is_empty()), (1, false));
     }
+
+    #[test]
+    fn entries_are_written_as_they_are_after_each_change() {
+        let mut metadata = Metadata::default();
+        assert_eq!(metadata.json(), b"{}");
+        metadata.set("a", "1");
+        assert_eq!(metadata.json(), br#"{"a":"1"}"#);
+        metadata.set("A", "2");
+        assert_eq!(metadata.json(), br#"{"a":"2"}"#);
+        metadata.set("b", "\"");
+        assert_eq!(metadata.json(), br#"{"a":"2","b":"\""}"#);
+        metadata.retain(|key| key == "b");
+        assert_eq!(metadata.clone().json(), br#"{"b":"\""}"#);
+    }
 }

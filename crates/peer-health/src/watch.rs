@@ -83,3 +83,19 @@ impl Watch {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_calmed_down_is_no_longer_watched() {
+        let peer: NodeId = "a".parse().expect("a valid name");
+        let mut watch = Watch::default();
+        assert!(!watch.changed(&peer, Tick::from_millis(0)));
+        watch.tidy(Tick::from_millis(FLAP_WINDOW_MS));
+        assert!(!watch.is_idle());
+        watch.tidy(Tick::from_millis(FLAP_WINDOW_MS + 1));
+        assert!(watch.is_idle());
+    }
+}

@@ -75,6 +75,25 @@ fn a_version_stands_for_one_content_and_changes_with_any_of_it() -> Outcome {
 }
 
 #[test]
+fn a_version_changes_with_a_heartbeat_or_a_disconnect_that_only_moves_a_time() -> Outcome {
+    let (tracker, board) = tracked();
+    let handle = tracker.handle(&id("a")?, at(0))?;
+    handle.heartbeat(at(0));
+    assert_eq!(board.refresh(at(0)).version(), 1);
+    handle.heartbeat(at(1));
+    let beaten = board.refresh(at(1));
+    let last_heartbeat = beaten.get("a").and_then(|peer| peer.last_heartbeat);
+    assert_eq!((beaten.version(), last_heartbeat), (2, Some(at(1).wall)));
+    for (millis, version) in [(2, 3), (3, 4)] {
+        tracker.record_disconnect(&id("a")?, None, at(millis))?;
+        let lost = board.refresh(at(millis));
+        let last_disconnect = lost.get("a").and_then(|peer| peer.last_disconnect);
+        assert_eq!((lost.version(), last_disconnect), (version, Some(at(millis).wall)));
+    }
+    Ok(())
+}
+
+#[test]
 fn time_alone_changes_a_snapshot_when_evidence_runs_out() -> Outcome {
     let (tracker, board) = tracked();
     tracker.record_heartbeat(&id("a")?, at(0))?;
@@ -250,6 +269,59 @@ fn providers_that_know_the_same_peer_are_folded_and_counted_once() -> Outcome {
     assert_eq!(*folded.facts, *facts("b", &[1, 2, 3], &[("Rack", "r1"), ("zone", "z1")])?);
     assert_eq!((folded.state, folded.last_heartbeat), (HealthState::Unhealthy, Some(at(9).wall)));
     assert_eq!(board.refresh(at(1)).version(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_newcomer_that_a_provider_tells_of_last_is_shown_in_its_place() -> Outcome {
+    let [a, b, c] = ["a", "b", "c"].map(|name| facts(name, &[], &[]));
+    let record = |facts: &Arc<PeerFacts>| (Arc::clone(facts), Verdicts::default(), None);
+    let (known, newcomer) = ([record(&a?), record(&c?)], record(&b?));
+    let provider = Arc::new(Fixed::new(known.to_vec()));
+    let board = board(vec![Arc::clone(&provider) as _]);
+    board.refresh(at(0));
+    provider.say([known.as_slice(), &[newcomer]].concat());
+    let snapshot = board.refresh(at(1));
+    let shown: Vec<_> = snapshot.peers().iter().map(|peer| peer.facts.id.as_str()).collect();
+    assert_eq!(shown, ["a", "b", "c"]);
+    Ok(())
+}
+
+#[test]
+fn of_two_providers_the_later_times_are_shown() -> Outcome {
+    let trackers = [(); 2].map(|()| Arc::new(tracker()));
+    let a = id("a")?;
+    let [first, second] = &trackers;
+    first.record_heartbeat(&a, at(2))?;
+    first.record_disconnect(&a, None, at(1))?;
+    second.record_heartbeat(&a, at(1))?;
+    second.record_disconnect(&a, None, at(3))?;
+    let snapshot = board(trackers.iter().map(|tracker| Arc::clone(tracker) as _).collect()).refresh(at(3));
+    let times = snapshot.get("a").map(|peer| (peer.last_heartbeat, peer.last_disconnect));
+    assert_eq!(times, Some((Some(at(2).wall), Some(at(3).wall))));
+    Ok(())
+}
+
+#[test]
+fn what_a_peer_did_before_it_was_gone_is_not_held_against_it() -> Outcome {
+    let provider = Arc::new(Fixed::default());
+    let board = board(vec![Arc::clone(&provider) as _]);
+    let said = |verdict| {
+        Ok::<_, Box<dyn Error>>((facts("a", &[], &[])?, Verdicts::default().with(Source::Probe, verdict), None))
+    };
+    let look = |millis, verdicts: &[Verdict]| {
+        provider.say(verdicts.iter().map(|verdict| said(*verdict)).collect::<Result<_, _>>()?);
+        board.refresh(at(millis));
+        Ok::<_, Box<dyn Error>>(())
+    };
+    for (millis, verdict) in [(0, Verdict::Up), (1, Verdict::Down), (2, Verdict::Up), (3, Verdict::Down)] {
+        look(millis, &[verdict])?;
+    }
+    look(4, &[])?;
+    look(5, &[Verdict::Up])?;
+    look(6, &[Verdict::Down])?;
+    // Three changes, then it was another one's turn.
+    assert_eq!(anomalies(&board, at(6)), []);
     Ok(())
 }
 

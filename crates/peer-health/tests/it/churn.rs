@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer_health::{Freshness, HealthState, Options, Outcome as Call, Source, Tracker, Verdict, Verdicts, WallTime};
+use peer_health::{
+    Freshness, HealthProvider as _, HealthState, Options, Outcome as Call, Source, Tracker, Verdict, Verdicts, WallTime,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -46,6 +48,15 @@ fn nothing_that_was_said_of_a_forgotten_peer_is_said_of_the_next_one() -> Outcom
     let times =
         snapshot.get("third").map(|peer| (peer.last_heartbeat, peer.last_disconnect, peer.facts.metadata.len()));
     assert_eq!(times, Some((None, None, 0)));
+    Ok(())
+}
+
+#[test]
+fn a_peer_that_is_forgotten_before_anybody_looked_is_never_seen() -> Outcome {
+    let tracker = Arc::new(hasty());
+    let board = board(vec![Arc::clone(&tracker) as _]);
+    tracker.handle(&id("brief")?, at(0))?;
+    assert_eq!((tracker.collect(at(51)), board.refresh(at(51)).peers().len()), (1, 0));
     Ok(())
 }
 
@@ -170,6 +181,10 @@ proptest! {
                 .map(|(name, known)| (name.clone(), known.state(now), known.heartbeat.map(wall)))
                 .collect();
             prop_assert_eq!(shown, expected);
+            // The board would put them in order, but it should not have to.
+            let mut visited = Vec::new();
+            tracker.visit(at(now), &mut |record| visited.push(record.facts.id.to_string()));
+            prop_assert!(visited.iter().eq(model.keys()), "{:?}", visited);
             prop_assert_eq!(tracker.len(), model.len());
         }
     }

@@ -211,6 +211,12 @@ fn an_open_breaker_that_nobody_asks_counts_for_a_while_and_an_isolated_one_for_g
     assert_eq!((breakers.seen("a", 2_000), breakers.seen("b", 2_000)), (down, down));
     let stale = Some((None, HealthState::Unknown));
     assert_eq!((breakers.seen("a", 2_001), breakers.seen("b", 2_001)), (stale, down));
+    // It counts anew when it moves.
+    breakers.acquire(3_000)?.report(tick(3_000), Call::Success);
+    assert_eq!(breakers.seen("a", 3_000), None);
+    call(&*breakers.table, "a", 3_001, Call::Failure)?;
+    assert_eq!((breakers.seen("a", 3_001), breakers.seen("a", 5_001)), (down, down));
+    assert_eq!(breakers.seen("a", 5_002), stale);
     Ok(())
 }
 

@@ -68,6 +68,18 @@ fn a_newer_life_or_incarnation_clears_what_was_said_against_the_older_one() -> O
 }
 
 #[test]
+fn news_of_a_death_takes_back_nothing_that_was_said() -> Outcome {
+    let tracker = tracker();
+    let a = id("a")?;
+    tracker.record_gossip(&a, news(1, 0, MemberState::Alive), at(0))?;
+    tracker.record(&a, Source::Transport, Verdict::Down, at(0))?;
+    tracker.record_gossip(&a, news(2, 0, MemberState::Dead), at(1))?;
+    let verdicts = tracker.get(&a).map(|handle| handle.verdicts(at(1)));
+    assert_eq!(verdicts.and_then(|verdicts| verdicts.of(Source::Transport)), Some(Verdict::Down));
+    Ok(())
+}
+
+#[test]
 fn an_operators_word_and_good_news_outlive_a_newer_life() -> Outcome {
     let tracker = tracker();
     let a = id("a")?;

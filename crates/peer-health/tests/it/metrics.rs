@@ -61,6 +61,28 @@ fn what_is_recorded_is_counted_under_the_names_of_the_catalogue() -> Outcome {
 }
 
 #[test]
+fn heartbeats_of_a_forgotten_peer_are_counted_once_and_for_good() -> Outcome {
+    let (recorder, handle) = telemetry::build_metrics()?;
+    let recording = metrics::set_default_local_recorder(&recorder);
+    let tracker = Arc::new(tracker());
+    let board = board(vec![Arc::clone(&tracker) as _]);
+    for millis in [0, 1] {
+        tracker.record_heartbeat(&id("a")?, at(millis))?;
+    }
+    board.refresh(at(1));
+    assert_eq!(tracker.collect(at(700_000)), 1);
+    board.refresh(at(700_000));
+    // It takes the room of the one that is gone.
+    tracker.record_heartbeat(&id("b")?, at(700_001))?;
+    board.refresh(at(700_001));
+    drop(recording);
+    let text = handle.render();
+    let heartbeats = text.lines().find(|line| line.starts_with("omnirelay_peer_lease_heartbeats_total"));
+    assert_eq!(heartbeats, Some("omnirelay_peer_lease_heartbeats_total 3"));
+    Ok(())
+}
+
+#[test]
 fn records_that_find_no_room_in_a_snapshot_are_left_out_and_counted() -> Outcome {
     const ROOM: usize = 65_536;
     let (recorder, handle) = telemetry::build_metrics()?;
