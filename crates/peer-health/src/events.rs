@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use mesh_types::NodeId;
 
 use crate::evidence::{HealthState, Source};
+use crate::snapshot::PeerHealth;
 use crate::time::Moment;
 
 /// Something that happened to a peer.
@@ -18,6 +19,8 @@ pub struct Event {
     pub peer: NodeId,
     /// What happened.
     pub kind: EventKind,
+    /// Why, if it was lost and somebody said why: the `disconnect.reason` of that time.
+    pub reason: Option<Box<str>>,
 }
 
 /// What can happen to a peer. What lasts less than the time between two snapshots may go unseen.
@@ -67,16 +70,16 @@ pub(crate) struct Ring {
     newest: u64,
 }
 
-/// Most events kept: some minutes of a mesh that is falling apart, in about 400 KiB.
+/// Most events kept: some minutes of a mesh that is falling apart, in about 400 KiB, and reasons.
 const CAPACITY: usize = 4096;
 
 impl Ring {
-    pub(crate) fn push(&mut self, at: Moment, peer: NodeId, kind: EventKind) {
+    pub(crate) fn push(&mut self, at: Moment, peer: &PeerHealth, kind: EventKind, reason: Option<Box<str>>) {
         self.newest += 1;
         if self.events.len() == CAPACITY {
             self.events.pop_front();
         }
-        self.events.push_back(Event { seq: self.newest, at, peer, kind });
+        self.events.push_back(Event { seq: self.newest, at, peer: peer.facts.id.clone(), kind, reason });
     }
 
     pub(crate) fn since(&self, seq: u64) -> Events {

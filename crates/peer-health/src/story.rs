@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use crate::emit;
 use crate::events::{EventKind, Events, Ring};
+use crate::evidence::Source;
+use crate::metadata::keys;
 use crate::snapshot::PeerHealth;
 use crate::time::Moment;
 use crate::watch::Watch;
@@ -68,16 +70,16 @@ impl Story {
 
     fn gone(&mut self, peer: &PeerHealth, now: Moment) {
         self.watch.forget(&peer.facts.id);
-        self.events.push(now, peer.facts.id.clone(), EventKind::Gone);
+        self.events.push(now, peer, EventKind::Gone, None);
     }
 
     fn compare(&mut self, known: Option<&PeerHealth>, peer: &PeerHealth, now: Moment) {
         let id = &peer.facts.id;
         match known {
-            None => self.events.push(now, id.clone(), EventKind::Appeared { state: peer.state }),
+            None => self.events.push(now, peer, EventKind::Appeared { state: peer.state }, None),
             Some(known) if known.state != peer.state => {
                 let (from, to, source) = (known.state, peer.state, peer.decided_by);
-                self.events.push(now, id.clone(), EventKind::Changed { from, to, source });
+                self.events.push(now, peer, EventKind::Changed { from, to, source }, reason(known, peer));
                 emit::transition(from, to, source);
                 if self.watch.changed(id, now.tick) {
                     self.anomaly(peer, EventKind::Flapping, now);
@@ -94,7 +96,15 @@ impl Story {
     }
 
     fn anomaly(&mut self, peer: &PeerHealth, kind: EventKind, now: Moment) {
-        self.events.push(now, peer.facts.id.clone(), kind);
+        self.events.push(now, peer, kind, None);
         emit::anomaly(kind);
     }
+}
+
+/// Returns why the peer that was as `known` is as `peer`, if it was disconnected meanwhile.
+fn reason(known: &PeerHealth, peer: &PeerHealth) -> Option<Box<str>> {
+    let is_lost = peer.decided_by == Some(Source::Lease) && !peer.is_healthy();
+    let is_news = peer.last_disconnect > known.last_disconnect;
+    let reason = peer.facts.metadata.get(keys::DISCONNECT_REASON);
+    reason.filter(|_reason| is_lost && is_news).map(Box::from)
 }

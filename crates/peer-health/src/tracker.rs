@@ -215,7 +215,8 @@ impl Tracker {
             emit::disconnect();
             match reason {
                 Some(reason) => self.write(peer, cell, |_key| true, &[(keys::DISCONNECT_REASON, reason)]),
-                None => Ok(()),
+                // That of an earlier time is none of this one.
+                None => self.write(peer, cell, |key| !same_key(key, keys::DISCONNECT_REASON), &[]),
             }
         })?
     }

@@ -1,20 +1,12 @@
-//! Snapshots, what is told between them, and providers side by side.
+//! Snapshots, and providers side by side.
 
 use std::error::Error;
 use std::sync::Arc;
 use std::thread;
 
-use peer_health::{
-    Event, EventKind, Events, HealthBoard, HealthState, Moment, Outcome as Call, PeerFacts, Release, Source, Summary,
-    Tracker, Verdict, Verdicts,
-};
+use peer_health::{HealthState, Outcome as Call, PeerFacts, Release, Source, Summary, Verdict, Verdicts};
 
-use crate::setting::{Fixed, Outcome, at, board, id, lease, tracker};
-
-fn tracked() -> (Arc<Tracker>, HealthBoard) {
-    let tracker = Arc::new(tracker());
-    (Arc::clone(&tracker), board(vec![tracker]))
-}
+use crate::setting::{Fixed, Outcome, at, board, facts, id, lease, tracked, tracker};
 
 #[test]
 fn a_snapshot_shows_every_peer_once_by_id_and_counts_them() -> Outcome {
@@ -114,143 +106,6 @@ fn a_snapshot_is_looked_at_again_after_100_ms_or_on_demand() -> Outcome {
     Ok(())
 }
 
-fn told(events: Events) -> Vec<(String, EventKind)> {
-    events.events.into_iter().map(|event| (event.peer.to_string(), event.kind)).collect()
-}
-
-#[test]
-fn what_happens_is_told_in_order_and_from_any_event_on() -> Outcome {
-    let (tracker, board) = tracked();
-    let (a, b) = (id("a")?, id("b")?);
-    tracker.record_heartbeat(&b, at(0))?;
-    board.refresh(at(0));
-    tracker.record_heartbeat(&a, at(1))?;
-    tracker.record_disconnect(&b, None, at(1))?;
-    board.refresh(at(1));
-    let (healthy, unhealthy) = (HealthState::Healthy, HealthState::Unhealthy);
-    let changed = EventKind::Changed { from: healthy, to: unhealthy, source: Some(Source::Lease) };
-    let appeared = EventKind::Appeared { state: healthy };
-    let all = board.events_since(0, at(1));
-    assert_eq!((all.lagged, all.newest), (false, 3));
-    let (name_a, name_b) = ("a".to_owned(), "b".to_owned());
-    assert_eq!(told(all), [(name_b.clone(), appeared), (name_a, appeared), (name_b, changed)]);
-    let last = Event { seq: 3, at: at(1), peer: b, kind: changed };
-    assert_eq!(board.events_since(2, at(1)), Events { events: vec![last], lagged: false, newest: 3 });
-    assert_eq!(board.events_since(3, at(1)), Events { events: vec![], lagged: false, newest: 3 });
-    // A number of another life of this process: everything is new.
-    let foreign = board.events_since(99, at(1));
-    assert_eq!((foreign.lagged, foreign.events.len()), (true, 3));
-    Ok(())
-}
-
-#[test]
-fn who_asks_too_late_is_told_that_events_are_missing() -> Outcome {
-    let (tracker, board) = tracked();
-    let handle = tracker.handle(&id("a")?, at(0))?;
-    for turn in 0..5_000_u64 {
-        let verdict = if turn % 2 == 0 { Verdict::Down } else { Verdict::Up };
-        // Two minutes apart, so that it is no flapping.
-        handle.record(Source::Lease, verdict, at(turn * 120_000));
-        board.refresh(at(turn * 120_000));
-    }
-    let events = |seq| {
-        let events = board.events_since(seq, at(0));
-        (events.lagged, events.events.len(), events.events.first().map(|event| event.seq))
-    };
-    assert_eq!(board.events_since(0, at(0)).newest, 5_000);
-    assert_eq!(events(0), (true, 4_096, Some(905)));
-    assert_eq!(events(903), (true, 4_096, Some(905)));
-    assert_eq!(events(904), (false, 4_096, Some(905)));
-    Ok(())
-}
-
-fn anomalies(board: &HealthBoard, now: Moment) -> Vec<(Moment, EventKind)> {
-    let events = board.events_since(0, now).events.into_iter();
-    let ordinary =
-        |kind: &EventKind| matches!(kind, EventKind::Appeared { .. } | EventKind::Changed { .. } | EventKind::Gone);
-    events.filter(|event| !ordinary(&event.kind)).map(|event| (event.at, event.kind)).collect()
-}
-
-#[test]
-fn four_changes_within_a_minute_are_told_once_until_it_is_calm() -> Outcome {
-    let (tracker, board) = tracked();
-    let handle = tracker.handle(&id("a")?, at(0))?;
-    let turns = |times: &[u64]| {
-        for (turn, millis) in times.iter().enumerate() {
-            let verdict = if turn % 2 == 0 { Verdict::Down } else { Verdict::Up };
-            handle.record(Source::CustomA, verdict, at(*millis));
-            board.refresh(at(*millis));
-        }
-    };
-    // The first is how it appears. Of the four changes after it the last comes too late by a millisecond.
-    turns(&[0, 1_000, 21_000, 41_000, 61_001]);
-    assert_eq!(anomalies(&board, at(61_001)), []);
-    turns(&[80_000, 81_000, 82_000]);
-    assert_eq!(anomalies(&board, at(82_000)), [(at(81_000), EventKind::Flapping)]);
-    // It is down already when this begins: four changes again.
-    turns(&[200_000, 201_000, 202_000, 203_000, 204_000]);
-    assert_eq!(anomalies(&board, at(204_000)).get(1), Some(&(at(204_000), EventKind::Flapping)));
-    Ok(())
-}
-
-#[test]
-fn a_peer_that_lives_and_is_not_reached_for_10_s_is_told_once() -> Outcome {
-    let (tracker, board) = tracked();
-    let handle = tracker.handle(&id("a")?, at(0))?;
-    let look = |millis, outcome| {
-        handle.record(Source::Gossip, Verdict::Up, at(millis));
-        for _call in 0..3 {
-            handle.outcome(outcome, at(millis));
-        }
-        board.refresh(at(millis));
-        anomalies(&board, at(millis)).len()
-    };
-    let counts = [
-        look(0, Call::Failed),
-        look(5_000, Call::Failed),
-        look(10_000, Call::Failed),
-        look(10_001, Call::Failed),
-        look(15_000, Call::Failed),
-        look(16_000, Call::Reached),
-        look(17_000, Call::Failed),
-        look(27_000, Call::Failed),
-        look(27_001, Call::Failed),
-    ];
-    assert_eq!(counts, [0, 0, 0, 1, 1, 1, 1, 1, 2]);
-    assert_eq!(anomalies(&board, at(27_001)).last(), Some(&(at(27_001), EventKind::Disagreement)));
-    Ok(())
-}
-
-#[test]
-fn a_peer_of_whom_nothing_counts_any_more_is_told_of() -> Outcome {
-    let (tracker, board) = tracked();
-    tracker.record(&id("a")?, Source::Gossip, Verdict::Up, at(0))?;
-    for millis in [0, 10_000, 10_100, 10_200] {
-        board.refresh(at(millis));
-    }
-    assert_eq!(anomalies(&board, at(10_200)), [(at(10_100), EventKind::Stale)]);
-    Ok(())
-}
-
-#[test]
-fn a_peer_that_is_forgotten_is_gone_from_the_board() -> Outcome {
-    let (tracker, board) = tracked();
-    tracker.handle(&id("a")?, at(0))?;
-    tracker.record_heartbeat(&id("b")?, at(600_001))?;
-    assert_eq!(board.refresh(at(0)).peers().len(), 2);
-    assert_eq!(tracker.collect(at(600_001)), 1);
-    assert_eq!(board.refresh(at(600_001)).peers().len(), 1);
-    let last = told(board.events_since(2, at(600_001)));
-    assert_eq!(last.first(), Some(&("a".to_owned(), EventKind::Gone)));
-    Ok(())
-}
-
-fn facts(name: &str, sequences: &[u64], metadata: &[(&str, &str)]) -> Result<Arc<PeerFacts>, Box<dyn Error>> {
-    let leases = sequences.iter().map(|sequence| lease(*sequence, 1)).collect();
-    let metadata = Arc::new(metadata.iter().copied().collect());
-    Ok(Arc::new(PeerFacts { leases, metadata, pending: sequences.to_vec(), ..PeerFacts::new(id(name)?) }))
-}
-
 #[test]
 fn providers_that_know_the_same_peer_are_folded_and_counted_once() -> Outcome {
     let up = Verdicts::default().with(Source::Gossip, Verdict::Up);
@@ -299,29 +154,6 @@ fn of_two_providers_the_later_times_are_shown() -> Outcome {
     let snapshot = board(trackers.iter().map(|tracker| Arc::clone(tracker) as _).collect()).refresh(at(3));
     let times = snapshot.get("a").map(|peer| (peer.last_heartbeat, peer.last_disconnect));
     assert_eq!(times, Some((Some(at(2).wall), Some(at(3).wall))));
-    Ok(())
-}
-
-#[test]
-fn what_a_peer_did_before_it_was_gone_is_not_held_against_it() -> Outcome {
-    let provider = Arc::new(Fixed::default());
-    let board = board(vec![Arc::clone(&provider) as _]);
-    let said = |verdict| {
-        Ok::<_, Box<dyn Error>>((facts("a", &[], &[])?, Verdicts::default().with(Source::Probe, verdict), None))
-    };
-    let look = |millis, verdicts: &[Verdict]| {
-        provider.say(verdicts.iter().map(|verdict| said(*verdict)).collect::<Result<_, _>>()?);
-        board.refresh(at(millis));
-        Ok::<_, Box<dyn Error>>(())
-    };
-    for (millis, verdict) in [(0, Verdict::Up), (1, Verdict::Down), (2, Verdict::Up), (3, Verdict::Down)] {
-        look(millis, &[verdict])?;
-    }
-    look(4, &[])?;
-    look(5, &[Verdict::Up])?;
-    look(6, &[Verdict::Down])?;
-    // Three changes, then it was another one's turn.
-    assert_eq!(anomalies(&board, at(6)), []);
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod board;
 mod churn;
 mod document;
 mod eligibility;
+mod events;
 mod feedback;
 mod leases;
 mod membership;

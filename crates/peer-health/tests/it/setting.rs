@@ -69,3 +69,20 @@ impl HealthProvider for Fixed {
         }
     }
 }
+
+/// Returns a tracker, and a board that shows it.
+pub(crate) fn tracked() -> (Arc<Tracker>, HealthBoard) {
+    let tracker = Arc::new(tracker());
+    (Arc::clone(&tracker), board(vec![tracker]))
+}
+
+/// Returns facts of a peer that holds, and has lost, the work of these `sequences`.
+pub(crate) fn facts(
+    name: &str,
+    sequences: &[u64],
+    metadata: &[(&str, &str)],
+) -> Result<Arc<PeerFacts>, Box<dyn Error>> {
+    let leases = sequences.iter().map(|sequence| lease(*sequence, 1)).collect();
+    let metadata = Arc::new(metadata.iter().copied().collect());
+    Ok(Arc::new(PeerFacts { leases, metadata, pending: sequences.to_vec(), ..PeerFacts::new(id(name)?) }))
+}
