@@ -24,15 +24,18 @@ pub(crate) struct Membership {
     /// The first of them; the others follow.
     #[arg(long, default_value_t = 1, value_name = "S")]
     first_seed: u64,
-    /// Most nodes of a mesh: each seed draws from 2 to this.
-    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u16).range(2..10_000))]
-    nodes: u16,
+    /// Most nodes of a mesh: each seed draws from 2 to this; 64 unless said. With a scenario, all have so many.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..10_000))]
+    nodes: Option<u16>,
     /// Steps of 10 ms a run.
     #[arg(long, default_value_t = 5_000, value_name = "N")]
     steps: u32,
     /// Tell what befalls the mesh of the first seed and what its nodes say.
     #[arg(long)]
     trace: bool,
+    /// Measure what the protocol promises instead: loss, stalls, crash, partition, joins, spread, or all.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["steps", "trace"])]
+    scenario: Option<String>,
 }
 
 /// Which part of the comparison to run.
@@ -91,17 +94,23 @@ impl Balance {
 
 impl Membership {
     fn program(&self) -> Command {
-        let mut program = example("membership");
-        let numbers = [
-            ("--seeds", self.seeds),
-            ("--first-seed", self.first_seed),
-            ("--nodes", self.nodes.into()),
-            ("--steps", self.steps.into()),
-        ];
-        for (flag, number) in numbers {
-            program.args([flag, &number.to_string()]);
+        let mut program = match &self.scenario {
+            Some(name) => {
+                let mut program = example("scenarios");
+                program.arg(name);
+                program
+            }
+            None => {
+                let mut program = example("membership");
+                program.args(["--steps", &self.steps.to_string()]);
+                program.args(self.trace.then_some("--trace"));
+                program
+            }
+        };
+        program.args(["--seeds", &self.seeds.to_string(), "--first-seed", &self.first_seed.to_string()]);
+        if let Some(nodes) = self.nodes {
+            program.args(["--nodes", &nodes.to_string()]);
         }
-        program.args(self.trace.then_some("--trace"));
         program
     }
 }

@@ -121,7 +121,7 @@ impl Driver {
             tokio::select! {
                 () = shutdown.cancelled() => break Ok(()),
                 Some(report) = self.reports.recv() => self.take_reports(report),
-                () = sleep_until(due.into()) => self.feed(Input::Timeout),
+                () = sleep_until(due.into()) => self.on_timer(due),
                 Some(change) = self.label_changes.recv() => self.change_labels(change),
                 incoming = self.endpoint.accept() => match incoming {
                     Some(incoming) => self.admit(incoming),
@@ -132,6 +132,12 @@ impl Driver {
         };
         self.leave().await;
         result
+    }
+
+    fn on_timer(&mut self, due: Instant) {
+        // Answers may stand in the queue behind a timer that is late: the core looks at them first.
+        self.feed(Input::LoopLag(now().saturating_duration_since(due)));
+        self.feed(Input::Timeout);
     }
 
     fn feed(&mut self, input: Input<'_>) {
@@ -251,6 +257,8 @@ impl Driver {
     fn link_up(&mut self, new: NewLink, dialler: NodeId, terms: Terms) {
         let peer = new.peer.node.clone();
         let side = if dialler == peer { Side::Client } else { Side::Server };
+        let rtt = new.connection.rtt();
+        self.feed(Input::LinkRtt { peer: &peer, rtt });
         let link = Link::new(new, dialler, side, terms, now());
         if let Some(loser) = self.links.insert(peer, link) {
             let why = if loser.own_generation < self.trust.tls.generation { Close::Renewed } else { Close::Duplicate };

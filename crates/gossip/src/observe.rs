@@ -90,6 +90,10 @@ pub(crate) fn event(event: &Event) {
         Event::Dead(member) => alarm(member, "peer dead"),
         Event::Refuted { incarnation } => info!(incarnation, "refuted a verdict on this node"),
         Event::Rejoined { boot_epoch } => warn!(generation = boot_epoch.0, "rejoined the mesh in a new generation"),
+        Event::Isolated { suspects } => {
+            warn!(suspects, "this node is isolated: nobody confirms what it misses of most of its links");
+        }
+        Event::Reconnected => info!("this node is no longer isolated"),
         Event::Superseded { endpoint } => {
             warn!(endpoint = %endpoint, "a later process runs under this node's name");
         }

@@ -2,116 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use mesh_types::{
-    BootEpoch, Endpoint, Incarnation, Member, MemberState, Membership, MetadataVersion, NodeId, NodeMetadata,
-};
+use mesh_types::{BootEpoch, Incarnation, Member, MemberState, Membership, MetadataVersion, NodeId};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use crate::claim::{Claim, Standing};
 use crate::dissemination::Outbox;
 use crate::event::{Event, Stats};
-use crate::options::{Options, OptionsError};
+use crate::exchange::{Input, LocalNode, Output, StartError};
+use crate::flaps::Flaps;
+use crate::health::Health;
+use crate::joining::Join;
+use crate::options::Options;
 use crate::overlay::Overlay;
-use crate::probing::{Join, Prober};
-use crate::record::{Record, RecordError};
+use crate::probing::Prober;
+use crate::record::Record;
+use crate::responses::Responses;
 use crate::suspicion::Accusation;
 use crate::sync::Syncs;
 use crate::table::{Entry, Table, metadata_of, own_update};
 use crate::verification::Verification;
 use crate::wire::{self, Body, Message, Rejected, Update};
-
-/// Who the local node is.
-#[derive(Debug, Clone)]
-pub struct LocalNode {
-    /// Its name: the one in its certificate.
-    pub id: NodeId,
-    /// This life of it: at least 1, and higher than the last, as far as the shell can tell. If the mesh
-    /// remembers a higher one, the core raises it.
-    pub boot_epoch: BootEpoch,
-    /// What it says of itself.
-    pub metadata: NodeMetadata,
-}
-
-/// Why a core cannot start.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// An option is out of range.
-    #[error("option is not valid")]
-    Options(#[from] OptionsError),
-    /// The node's own metadata is not valid.
-    #[error("metadata of `{node}` is not valid")]
-    Metadata {
-        /// The node.
-        node: NodeId,
-        /// What is wrong.
-        #[source]
-        source: RecordError,
-    },
-}
-
-/// What happens to the core.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// A message came in from the node that the link's certificate names.
-    Message {
-        /// The node that the certificate names.
-        from: &'a NodeId,
-        /// The datagram, or the whole of the stream.
-        bytes: Bytes,
-    },
-    /// A timer is due: call when [`Core::poll_timeout`] has passed. Too early does nothing.
-    Timeout,
-    /// These seeds may be dialled to find the mesh. Replaces earlier ones.
-    Join(Vec<Endpoint>),
-    /// What the node says of itself has changed.
-    SetMetadata(NodeMetadata),
-    /// Say goodbye; the core is silent afterwards.
-    Leave,
-}
-
-/// How a message is to travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Channel {
-    /// Unreliable, unordered, at most [`mesh_proto::MAX_DATAGRAM_BYTES`] long.
-    Datagram,
-    /// Reliable, one message a stream.
-    Stream,
-}
-
-/// What the core wants done.
-#[derive(Debug)]
-pub enum Output {
-    /// Send to a member; dial it first if there is no link.
-    Send {
-        /// The member; the link's certificate must name it.
-        to: NodeId,
-        /// Where it listens.
-        endpoint: Endpoint,
-        /// How to send.
-        channel: Channel,
-        /// The message.
-        bytes: Bytes,
-    },
-    /// Dial a seed, whose name is not known yet, unless a dial is under way.
-    Connect {
-        /// Where it listens.
-        endpoint: Endpoint,
-    },
-    /// Tell whoever listens.
-    Event(Event),
-    /// A probe was answered.
-    Rtt {
-        /// By this member.
-        peer: NodeId,
-        /// After this long.
-        rtt: Duration,
-    },
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -131,6 +45,8 @@ pub(crate) enum Timer {
     Refresh,
     ProbeMissed(u64),
     ProbeForgotten(u64),
+    Expected(NodeId),
+    Compare,
     VerifierSilent(NodeId, u64, NodeId),
     Confirm(NodeId, u64),
     Verdict(NodeId, u64),
@@ -160,6 +76,9 @@ pub struct Core {
     pub(crate) outbox: Outbox,
     pub(crate) prober: Prober,
     pub(crate) join: Join,
+    pub(crate) health: Health,
+    pub(crate) flaps: Flaps,
+    pub(crate) responses: Responses,
     pub(crate) accusations: BTreeMap<NodeId, Accusation>,
     pub(crate) verifications: BTreeMap<(NodeId, u64), Verification>,
     pub(crate) syncs: Syncs,
@@ -196,6 +115,9 @@ impl Core {
             outbox: Outbox::default(),
             prober: Prober::default(),
             join: Join::default(),
+            health: Health::default(),
+            flaps: Flaps::default(),
+            responses: Responses::default(),
             accusations: BTreeMap::new(),
             verifications: BTreeMap::new(),
             syncs: Syncs::default(),
@@ -225,6 +147,8 @@ impl Core {
         match input {
             Input::Message { from, bytes } => self.handle_message(from, bytes, now)?,
             Input::Timeout => self.handle_timeout(now),
+            Input::LoopLag(lag) => self.on_loop_lag(lag, now),
+            Input::LinkRtt { peer, rtt } => self.seed_rtt(peer, rtt),
             Input::Join(seeds) => self.start_join(seeds, now),
             Input::SetMetadata(metadata) => self.set_metadata(metadata, now)?,
             Input::Leave => self.leave(now),
@@ -270,6 +194,12 @@ impl Core {
     #[must_use]
     pub fn boot_epoch_of(&self, node: &NodeId) -> Option<BootEpoch> {
         self.table.get(node).map(|entry| entry.claim.boot_epoch)
+    }
+
+    /// Returns the version of what a member says of itself, as far as it is known here.
+    #[must_use]
+    pub fn metadata_version_of(&self, node: &NodeId) -> Option<MetadataVersion> {
+        self.table.get(node).map(|entry| entry.metadata_version)
     }
 
     /// Returns who judged a member that is unreachable or dead: the accuser, then those who confirm it. Empty for others, and
@@ -334,7 +264,7 @@ impl Core {
             self.reject_update(bad.node, &bad.error);
         }
         match body {
-            Body::Probe { sequence, digest, updates } => self.on_probe(from, sequence, digest, updates, now),
+            Body::Probe(probe) => self.on_probe(from, probe, now),
             Body::Ack { sequence, digest, updates } => self.on_ack(from, sequence, digest, updates, now),
             Body::Flood { updates } => self.learn(from, updates, now),
             Body::VerifyRequest { accusation, subject, boot_epoch, incarnation } => {
@@ -369,6 +299,8 @@ impl Core {
             Timer::Refresh => self.refresh(now),
             Timer::ProbeMissed(sequence) => self.on_probe_missed(sequence, now),
             Timer::ProbeForgotten(sequence) => self.forget_probe(sequence),
+            Timer::Compare => self.compare_after_quiet(now),
+            Timer::Expected(node) => self.on_probe_not_come(&node, now),
             Timer::VerifierSilent(subject, id, verifier) => self.on_verifier_silent(&subject, id, &verifier, now),
             Timer::Confirm(subject, id) => self.on_confirm_due(&subject, id, now),
             Timer::Verdict(subject, id) => self.on_verdict_due(&subject, id, now),

@@ -38,6 +38,8 @@ impl Core {
         if self.is_departed(node, boot_epoch) {
             self.table.remove(node);
             self.syncs.forget(node);
+            self.flaps.forget(node);
+            self.responses.forget(node);
         }
     }
 

@@ -8,8 +8,9 @@ use mesh_proto::gossip::envelope::Body as ProtoBody;
 use mesh_types::NodeId;
 
 use crate::claim::Standing;
-use crate::core::{Channel, Core, Output, Phase, Timer};
+use crate::core::{Core, Phase, Timer};
 use crate::event::Event;
+use crate::exchange::{Channel, Output};
 use crate::table::Merged;
 use crate::wire::{self, Update, UpdateError};
 
@@ -221,6 +222,7 @@ impl Core {
     fn on_news(&mut self, node: &NodeId, merged: Merged, now: Instant) {
         self.changed_at = now;
         self.touch();
+        self.expect_quiet(now);
         self.drop_stale_accusation(node, merged.after);
         if self.phase == Phase::Joining && merged.after.standing == Standing::Alive {
             self.phase = Phase::Running;
@@ -233,10 +235,14 @@ impl Core {
             } else {
                 self.overlay.remove(node);
             }
-            self.relink();
+            self.relink(!is_alive);
         }
         match merged.after.standing {
-            Standing::Unreachable => self.expect_death(node, merged.after, now),
+            Standing::Unreachable => {
+                self.note_flap(node, merged, now);
+                self.note_loss(now);
+                self.expect_death(node, merged.after, now);
+            }
             Standing::Dead | Standing::Left if merged.before != Some(merged.after) => {
                 self.schedule_departure(node, merged.after.boot_epoch, now);
             }
@@ -246,9 +252,25 @@ impl Core {
     }
 
     /// Recomputes the links after the members of the overlay changed.
-    pub(crate) fn relink(&mut self) {
-        self.links = self.overlay.neighbours(&self.local);
+    ///
+    /// Links that take the place of somebody lost are probed soon: whatever took that one may have taken more.
+    pub(crate) fn relink(&mut self, somebody_is_lost: bool) {
+        let links = self.overlay.neighbours(&self.local);
+        if somebody_is_lost {
+            let new: Vec<NodeId> = links.difference(&self.links).cloned().collect();
+            new.into_iter().for_each(|link| self.watch_again(link));
+        }
+        self.links = links;
         self.outbox.retain(&self.links);
+        self.prober.retain_expected(&self.links, &mut self.timers);
+    }
+
+    fn note_flap(&mut self, node: &NodeId, merged: Merged, now: Instant) {
+        let was_alive = merged.before.is_some_and(|claim| claim.standing == Standing::Alive);
+        let accuser = self.table.get(node).and_then(|entry| entry.witnesses.first());
+        if let Some(accuser) = accuser.filter(|_| was_alive) {
+            self.flaps.note(node, accuser, now);
+        }
     }
 
     fn emit_change(&mut self, node: &NodeId, merged: Merged) {

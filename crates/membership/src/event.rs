@@ -30,6 +30,14 @@ pub enum Event {
         /// The life it has now.
         boot_epoch: BootEpoch,
     },
+    /// Nobody confirms what this node misses of most of its links: it is cut off itself, or in the smaller part of a
+    /// divided mesh. It declares nobody.
+    Isolated {
+        /// How many of its links it suspects.
+        suspects: usize,
+    },
+    /// This node is no longer isolated.
+    Reconnected,
     /// A later process of the same name runs at another address: this core has stopped.
     Superseded {
         /// Where the other one listens.
@@ -58,9 +66,12 @@ impl Event {
             | Self::Unreachable(member)
             | Self::Dead(member)
             | Self::Left(member) => Some(member),
-            Self::Refuted { .. } | Self::Rejoined { .. } | Self::Superseded { .. } | Self::UpdateRejected { .. } => {
-                None
-            }
+            Self::Refuted { .. }
+            | Self::Rejoined { .. }
+            | Self::Isolated { .. }
+            | Self::Reconnected
+            | Self::Superseded { .. }
+            | Self::UpdateRejected { .. } => None,
         }
     }
 
@@ -77,6 +88,8 @@ impl Event {
             Self::Left(_) => "left",
             Self::Refuted { .. } => "refuted",
             Self::Rejoined { .. } => "rejoined",
+            Self::Isolated { .. } => "isolated",
+            Self::Reconnected => "reconnected",
             Self::Superseded { .. } => "superseded",
             Self::UpdateRejected { .. } => "update_rejected",
         }
@@ -102,6 +115,12 @@ pub struct Stats {
     pub news: u64,
     /// Updates received that were known already.
     pub duplicates: u64,
+    /// Accusations that others disproved.
+    pub disproved: u64,
+    /// Members that did not probe this node when they had said they would.
+    pub broken_promises: u64,
+    /// Times that the shell was late for a timer by 50 ms or more.
+    pub loop_lags: u64,
     /// Requests to verify that were refused because too many were under way.
     pub verifications_refused: u64,
 }

@@ -87,8 +87,8 @@ impl Options {
         Ok(())
     }
 
-    /// How long a probe waits, with what is known of the round trip. Twice 250 ms leave a first contact time
-    /// for its handshake.
+    /// How long a probe waits, with what is known of the round trip. 500 ms leave a first contact time for its
+    /// handshake, which then shows the round trip.
     pub(crate) fn probe_timeout(&self, rtt: Option<Duration>) -> Duration {
         let adaptive = rtt.map_or(Duration::from_millis(500), |rtt| (rtt * 4).max(Duration::from_millis(100)));
         adaptive.min(self.ping_timeout)

@@ -1,37 +1,42 @@
-//! Probes: who is asked when, and what an answer or its absence means. And the search for the mesh.
+//! Probes: who is asked when, and what an answer or its absence means.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use mesh_proto::gossip as proto;
 use mesh_proto::gossip::envelope::Body as ProtoBody;
-use mesh_types::{Endpoint, NodeId};
+use mesh_types::NodeId;
 use rand::RngExt;
-use rand::seq::{IndexedRandom, SliceRandom};
+use rand::seq::{IndexedRandom, IteratorRandom};
+use twox_hash::XxHash64;
 
 use crate::claim::Standing;
-use crate::core::{Channel, Core, Output, Phase, Timer};
-use crate::wire::Update;
+use crate::core::{Core, Phase, Timer};
+use crate::exchange::{Channel, Output};
+use crate::sync::QUIET;
+use crate::wire::{Probe, Update};
 
-/// Every which probe goes to any member instead of a link: it covers pairs that the overlay does not.
+/// Every which round also probes any member: it covers pairs that the overlay does not.
 const RANDOM_EVERY: u64 = 10;
 
-/// Every which round also tries somebody lost, or a seed, so that the halves of a healed partition meet.
-const HEAL_EVERY: u64 = 5;
+/// Somebody lost, or a seed, is tried in so large a share of the rounds at least, so that the halves of a healed partition meet.
+const LEAST_SEARCH: f64 = 0.2;
+
+/// The mesh as a whole makes so many such tries an interval, if it is small.
+const TRIES_OF_ALL: f64 = 8.0;
 
 /// Up to so many links are all probed in every round.
 const FEW_LINKS: usize = 3;
 
-/// First wait before seeds are dialled again; doubles up to the probe interval.
-const FIRST_REDIAL: Duration = Duration::from_millis(50);
-
-/// Most seeds dialled in one round.
-const SEEDS_A_ROUND: usize = 8;
+/// Longest time ahead that a promise of another probe is believed.
+const LONGEST_PROMISE: Duration = Duration::from_secs(600);
 
 /// Why a probe was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// To watch a member: no answer makes it suspect.
+    /// To watch a link in its turn, which comes again after this: no answer makes it suspect.
+    Turn(Duration),
+    /// To watch a member out of turn.
     Watch,
     /// To judge a member that is suspect already, here or elsewhere, or to find one that is lost.
     Ask,
@@ -42,47 +47,86 @@ struct Outstanding {
     target: NodeId,
     sent_at: Instant,
     purpose: Purpose,
+    /// Whether its answer may tell the round trip.
+    is_timed: bool,
 }
 
 /// Probes under way, and whose turn is next.
 #[derive(Debug, Default)]
 pub(crate) struct Prober {
     round: u64,
-    /// Links still to be probed before all have had their turn.
-    turn: Vec<NodeId>,
+    /// Where in the order of turns the link probed last stands.
+    last_turn: u64,
+    /// Members to be probed in the next round besides: there was something the matter with them.
+    again: BTreeSet<NodeId>,
     next_sequence: u64,
     outstanding: BTreeMap<u64, Outstanding>,
+    /// By when a link is to probe this node, by its own word.
+    expected: BTreeMap<NodeId, Instant>,
+    last_sweep: Option<Instant>,
+    last_loss: Option<Instant>,
+    /// Whether digests are to be compared once the table is quiet.
+    compare_due: bool,
 }
 
-/// The search for the mesh.
-#[derive(Debug, Default)]
-pub(crate) struct Join {
-    seeds: Vec<Endpoint>,
-    redial: Duration,
+impl Prober {
+    /// What is under way now says nothing of round trips: this node was late itself.
+    pub(crate) fn distrust_round_trips(&mut self) {
+        self.outstanding.values_mut().for_each(|probe| probe.is_timed = false);
+    }
+
+    /// Forgets the promises of members that are no links any more.
+    pub(crate) fn retain_expected(&mut self, links: &BTreeSet<NodeId>, timers: &mut BTreeSet<(Instant, Timer)>) {
+        self.expected.retain(|node, at| {
+            let stays = links.contains(node);
+            if !stays {
+                timers.remove(&(*at, Timer::Expected(node.clone())));
+            }
+            stays
+        });
+    }
+
+    pub(crate) fn postpone_expected(&mut self, node: &NodeId, until: Instant) {
+        if let Some(at) = self.expected.get_mut(node) {
+            *at = until;
+        }
+    }
+
+    fn is_probing(&self, node: &NodeId) -> bool {
+        self.outstanding.values().any(|probe| probe.target == *node)
+    }
 }
 
 impl Core {
     pub(crate) fn start_probing(&mut self, now: Instant) {
         // Nodes that start together do not probe together.
+        self.prober.last_turn = self.rng.random();
         let first = self.options.interval.mul_f64(self.rng.random_range(0.0..1.0));
         self.schedule(now + first, Timer::Probe);
     }
 
     /// Probes whoever has the turn.
     pub(crate) fn probe_next(&mut self, now: Instant) {
-        self.schedule(now + self.options.interval, Timer::Probe);
+        let interval = self.probe_interval();
+        self.schedule(now + interval, Timer::Probe);
         self.prober.round += 1;
-        let round = self.prober.round;
+        for node in std::mem::take(&mut self.prober.again) {
+            self.probe(&node, Channel::Datagram, Purpose::Watch, now);
+        }
         if self.links.len() <= FEW_LINKS {
             for link in self.links.clone() {
-                self.probe(&link, Channel::Datagram, Purpose::Watch, now);
+                self.probe(&link, Channel::Datagram, Purpose::Turn(interval), now);
             }
-        } else if let Some(target) = self.next_target(round) {
-            self.probe(&target, Channel::Datagram, Purpose::Watch, now);
+        } else if let Some(link) = self.next_link() {
+            let turns = u32::try_from(self.links.len()).unwrap_or(u32::MAX);
+            self.probe(&link, Channel::Datagram, Purpose::Turn(interval.saturating_mul(turns)), now);
         }
-        if round.is_multiple_of(HEAL_EVERY) {
-            self.look_for_lost(now);
+        if self.prober.round.is_multiple_of(RANDOM_EVERY) {
+            self.probe_anybody(now);
         }
+        self.ask_undecided(now);
+        self.look_for_lost(now);
+        self.look_at_self();
         if self.table.alive() <= 1 && self.phase == Phase::Running {
             self.phase = Phase::Joining;
             self.start_dialling(now);
@@ -91,94 +135,188 @@ impl Core {
         self.touch();
     }
 
-    fn next_target(&mut self, round: u64) -> Option<NodeId> {
-        if round.is_multiple_of(RANDOM_EVERY) {
-            let others: Vec<NodeId> = self.alive_others().cloned().collect();
-            return others.choose(&mut self.rng).cloned();
-        }
-        let links = &self.links;
-        self.prober.turn.retain(|node| links.contains(node));
-        if self.prober.turn.is_empty() {
-            self.prober.turn = self.links.iter().cloned().collect();
-            self.prober.turn.shuffle(&mut self.rng);
-        }
-        self.prober.turn.pop()
+    /// Returns the link whose turn is next. A fixed order makes a node probe its links evenly in time, and be expected evenly by them:
+    /// whichever is next misses it first. Each node has an order of its own, or all would probe the same ones first.
+    fn next_link(&mut self) -> Option<NodeId> {
+        let own = XxHash64::oneshot(0, self.local.as_str().as_bytes());
+        let place = |link: &NodeId| XxHash64::oneshot(own, link.as_str().as_bytes());
+        let mut turns: Vec<(u64, &NodeId)> = self.links.iter().map(|link| (place(link), link)).collect();
+        turns.sort_unstable();
+        let next = turns.iter().find(|turn| turn.0 > self.prober.last_turn).or_else(|| turns.first())?;
+        self.prober.last_turn = next.0;
+        Some(next.1.clone())
     }
 
-    fn alive_others(&self) -> impl Iterator<Item = &NodeId> {
+    fn probe_anybody(&mut self, now: Instant) {
+        let (links, local) = (&self.links, &self.local);
         let alive = self.table.iter().filter(|(_, entry)| entry.claim.standing == Standing::Alive);
-        alive.map(|(node, _)| node).filter(|node| **node != self.local)
+        let strangers = alive.map(|(node, _)| node).filter(|node| *node != local && !links.contains(*node));
+        if let Some(target) = strangers.choose(&mut self.rng).cloned() {
+            self.probe(&target, Channel::Datagram, Purpose::Watch, now);
+        }
     }
 
-    /// Probes one member that is unreachable or dead, and one that was accused to no end, and dials one seed that nobody alive
-    /// listens at.
+    /// Probes a member once more in the next round.
+    pub(crate) fn watch_again(&mut self, node: NodeId) {
+        if self.prober.again.len() < 2 * usize::from(self.options.fanout) {
+            self.prober.again.insert(node);
+        }
+    }
+
+    /// Probes all links at once: others miss a member too, and what took it may have taken more.
+    pub(crate) fn sweep(&mut self, now: Instant) {
+        let lately = |at| now.saturating_duration_since(at) < self.options.interval;
+        if self.prober.last_sweep.is_some_and(lately) {
+            return;
+        }
+        self.prober.last_sweep = Some(now);
+        for link in self.links.clone() {
+            if !self.accusations.contains_key(&link) && !self.prober.is_probing(&link) {
+                self.probe(&link, Channel::Datagram, Purpose::Watch, now);
+            }
+        }
+    }
+
+    /// Probes one member that was accused to no end: one that is no link would not be probed again for long, though nobody else
+    /// doubts it.
+    fn ask_undecided(&mut self, now: Instant) {
+        let undecided: Vec<NodeId> = self.undecided().cloned().collect();
+        if let Some(target) = undecided.choose(&mut self.rng).cloned() {
+            self.probe(&target, Channel::Datagram, Purpose::Ask, now);
+        }
+    }
+
+    /// A member has become unreachable. If it is not the only one lately, the mesh may be falling apart: all links are probed.
+    pub(crate) fn note_loss(&mut self, now: Instant) {
+        let earlier = self.prober.last_loss.replace(now);
+        if earlier.is_some_and(|at| now.saturating_duration_since(at) < self.options.interval * 2) {
+            self.sweep(now);
+        }
+    }
+
+    /// The table has changed and has been quiet since: one link is probed to compare digests, so that whatever was lost on its way
+    /// is missed no longer than this.
+    pub(crate) fn compare_after_quiet(&mut self, now: Instant) {
+        let quiet_at = self.changed_at + QUIET;
+        if quiet_at > now {
+            self.schedule(quiet_at, Timer::Compare);
+            return;
+        }
+        self.prober.compare_due = false;
+        if let Some(link) = self.links.iter().choose(&mut self.rng).cloned() {
+            self.probe(&link, Channel::Datagram, Purpose::Watch, now);
+        }
+    }
+
+    /// Lets digests be compared once the news have settled.
+    pub(crate) fn expect_quiet(&mut self, now: Instant) {
+        if !std::mem::replace(&mut self.prober.compare_due, true) {
+            // Not all at once.
+            let jitter = QUIET.mul_f64(self.rng.random_range(0.0..0.5));
+            self.schedule(now + QUIET + jitter, Timer::Compare);
+        }
+    }
+
+    /// Now and then probes one member that is unreachable or dead, and dials one seed that nobody alive listens at.
     fn look_for_lost(&mut self, now: Instant) {
+        let alive = f64::from(u32::try_from(self.table.alive().max(1)).unwrap_or(u32::MAX));
+        if !self.rng.random_bool((TRIES_OF_ALL / alive).clamp(LEAST_SEARCH, 1.0)) {
+            return;
+        }
         let is_lost = |standing| matches!(standing, Standing::Unreachable | Standing::Dead);
         let lost = self.table.iter().filter(|(_, entry)| is_lost(entry.claim.standing) && entry.record.is_some());
-        let lost: Vec<NodeId> = lost.map(|(node, _)| node.clone()).collect();
-        if let Some(target) = lost.choose(&mut self.rng) {
-            self.probe(target, Channel::Datagram, Purpose::Ask, now);
+        let lost = lost.map(|(node, _)| node).choose(&mut self.rng).cloned();
+        if let Some(target) = lost {
+            self.probe(&target, Channel::Datagram, Purpose::Ask, now);
         }
-        // A suspect that is no link would not be probed again for long, though nobody else doubts it.
-        let suspects: Vec<NodeId> = self.undecided().cloned().collect();
-        if let Some(target) = suspects.choose(&mut self.rng) {
-            self.probe(target, Channel::Datagram, Purpose::Ask, now);
+        if let Some(endpoint) = self.unknown_seeds().choose(&mut self.rng).cloned() {
+            self.outputs.push_back(Output::Connect { endpoint });
         }
-        let strangers: Vec<Endpoint> = self.unknown_seeds();
-        if let Some(endpoint) = strangers.choose(&mut self.rng) {
-            self.outputs.push_back(Output::Connect { endpoint: endpoint.clone() });
-        }
-    }
-
-    fn unknown_seeds(&self) -> Vec<Endpoint> {
-        let is_known = |seed: &Endpoint| {
-            self.table.iter().any(|(_, entry)| {
-                let listens_there = |record: &crate::record::Record| record.metadata.endpoint == *seed;
-                entry.claim.standing == Standing::Alive && entry.record.as_ref().is_some_and(listens_there)
-            })
-        };
-        self.join.seeds.iter().filter(|seed| !is_known(seed)).cloned().collect()
     }
 
     /// Sends a probe and waits for its answer.
     pub(crate) fn probe(&mut self, target: &NodeId, channel: Channel, purpose: Purpose, now: Instant) {
         let Some(entry) = self.table.get(target) else { return };
-        let timeout = self.options.probe_timeout(entry.rtt);
+        let timeout = self.probe_timeout(entry.rtt);
         self.prober.next_sequence += 1;
         let sequence = self.prober.next_sequence;
-        let outstanding = Outstanding { target: target.clone(), sent_at: now, purpose };
+        let outstanding = Outstanding { target: target.clone(), sent_at: now, purpose, is_timed: true };
         self.prober.outstanding.insert(sequence, outstanding);
+        self.responses.sent(target, sequence, now);
         self.schedule(now + timeout, Timer::ProbeMissed(sequence));
         self.stats.probes += 1;
+        let again_in_ms = match purpose {
+            Purpose::Turn(again_in) => u32::try_from(again_in.as_millis()).unwrap_or(0),
+            Purpose::Watch | Purpose::Ask => 0,
+        };
         let digest = self.table.digest();
         let updates = self.ride_along(target);
-        self.send(target, channel, ProtoBody::Probe(proto::Probe { sequence, digest, updates }));
+        let reliable = channel == Channel::Stream;
+        let probe = proto::Probe { sequence, digest, updates, reliable, again_in_ms };
+        self.send(target, channel, ProtoBody::Probe(probe));
     }
 
-    pub(crate) fn on_probe(&mut self, from: &NodeId, sequence: u64, digest: u64, updates: Vec<Update>, now: Instant) {
-        self.learn(from, updates, now);
+    pub(crate) fn on_probe(&mut self, from: &NodeId, probe: Probe, now: Instant) {
+        self.learn(from, probe.updates, now);
         if self.phase == Phase::Stopped {
             return;
         }
+        self.expect_probe(from, probe.again_in, now);
         // Somebody held for lost speaks: it may not know, and only it can deny it.
         if self.table.standing(from).is_some_and(|standing| standing != Standing::Alive) {
             self.tell(from, from);
         }
-        if digest == self.table.digest() {
+        if probe.digest == self.table.digest() {
             self.on_digest_match(from);
         }
-        let ack = proto::Ack { sequence, digest: self.table.digest(), updates: self.ride_along(from) };
-        self.send(from, Channel::Datagram, ProtoBody::Ack(ack));
+        let updates = self.ride_along(from);
+        let ack = proto::Ack { sequence: probe.sequence, digest: self.table.digest(), updates };
+        let channel = if probe.reliable { Channel::Stream } else { Channel::Datagram };
+        self.send(from, channel, ProtoBody::Ack(ack));
+    }
+
+    /// Takes note of when a link means to probe this node again.
+    fn expect_probe(&mut self, from: &NodeId, again_in: Duration, now: Instant) {
+        let is_promise = !again_in.is_zero() && again_in <= LONGEST_PROMISE;
+        if !is_promise || !self.links.contains(from) {
+            return;
+        }
+        // A quarter of an interval for delays on the way.
+        let at = now + again_in + self.options.interval / 4;
+        if let Some(earlier) = self.prober.expected.insert(from.clone(), at) {
+            self.timers.remove(&(earlier, Timer::Expected(from.clone())));
+        }
+        self.schedule(at, Timer::Expected(from.clone()));
+    }
+
+    /// A link that meant to probe this node has not: it is asked why.
+    pub(crate) fn on_probe_not_come(&mut self, from: &NodeId, now: Instant) {
+        self.prober.expected.remove(from);
+        let is_watched = self.links.contains(from) && !self.accusations.contains_key(from);
+        if is_watched && !self.prober.is_probing(from) {
+            self.stats.broken_promises += 1;
+            self.probe(from, Channel::Datagram, Purpose::Watch, now);
+        }
     }
 
     pub(crate) fn on_ack(&mut self, from: &NodeId, sequence: u64, digest: u64, updates: Vec<Update>, now: Instant) {
         self.learn(from, updates, now);
         let outstanding = self.prober.outstanding.get(&sequence).filter(|probe| probe.target == *from);
-        let Some(sent_at) = outstanding.map(|probe| probe.sent_at) else { return };
+        let Some((sent_at, is_timed)) = outstanding.map(|probe| (probe.sent_at, probe.is_timed)) else { return };
         self.prober.outstanding.remove(&sequence);
-        self.observe_rtt(from, now.saturating_duration_since(sent_at));
-        self.absolve(from);
-        self.vouch_for(from);
+        self.responses.answered(from, sequence);
+        let took = now.saturating_duration_since(sent_at);
+        if is_timed {
+            self.observe_rtt(from, took);
+        }
+        if took <= self.options.probe_timeout(self.table.get(from).and_then(|entry| entry.rtt)) {
+            self.health.improve();
+        }
+        let is_responsive = self.responses.is_responsive(from, now);
+        self.on_suspect_answered(from, is_responsive);
+        if is_responsive {
+            self.vouch_for(from);
+        }
         if self.table.standing(from).is_some_and(|standing| standing != Standing::Alive) {
             self.tell(from, from);
         }
@@ -197,14 +335,22 @@ impl Core {
         }
     }
 
+    /// What a handshake has shown stands in until a probe has been answered.
+    pub(crate) fn seed_rtt(&mut self, peer: &NodeId, sample: Duration) {
+        if let Some((_, rtt)) = self.table.get_mut_observed(peer) {
+            rtt.get_or_insert(sample);
+        }
+    }
+
     pub(crate) fn on_probe_missed(&mut self, sequence: u64, now: Instant) {
         let Some(probe) = self.prober.outstanding.get(&sequence) else { return };
         let (target, sent_at, purpose) = (probe.target.clone(), probe.sent_at, probe.purpose);
         self.stats.missed_probes += 1;
+        self.responses.missed(&target, sequence);
         // A late answer still counts while it can change anything.
         self.schedule(now + self.options.suspicion_interval, Timer::ProbeForgotten(sequence));
         match purpose {
-            Purpose::Watch => self.accuse(&target, sent_at, now),
+            Purpose::Turn(_) | Purpose::Watch => self.accuse(&target, sent_at, now),
             Purpose::Ask => self.on_confirm_missed(&target, now),
         }
     }
@@ -216,38 +362,8 @@ impl Core {
     /// Repeats the own record to one link.
     pub(crate) fn refresh(&mut self, now: Instant) {
         self.schedule(now + self.options.metadata_refresh_period, Timer::Refresh);
-        let links: Vec<NodeId> = self.links.iter().cloned().collect();
-        if let Some(link) = links.choose(&mut self.rng) {
-            self.enqueue_repeat(link);
+        if let Some(link) = self.links.iter().choose(&mut self.rng).cloned() {
+            self.enqueue_repeat(&link);
         }
-    }
-
-    pub(crate) fn start_join(&mut self, seeds: Vec<Endpoint>, now: Instant) {
-        let own = &self.own_record.metadata.endpoint;
-        self.join.seeds = seeds.into_iter().filter(|seed| seed != own).collect();
-        if self.phase == Phase::Joining {
-            self.start_dialling(now);
-        }
-    }
-
-    fn start_dialling(&mut self, now: Instant) {
-        self.join.redial = FIRST_REDIAL;
-        self.dial_seeds(now);
-    }
-
-    pub(crate) fn dial_seeds(&mut self, now: Instant) {
-        if self.phase != Phase::Joining || self.join.seeds.is_empty() {
-            return;
-        }
-        let mut seeds = self.join.seeds.clone();
-        seeds.shuffle(&mut self.rng);
-        for endpoint in seeds.into_iter().take(SEEDS_A_ROUND) {
-            self.outputs.push_back(Output::Connect { endpoint });
-        }
-        // Joining again while joining must not dial twice as often.
-        self.timers.retain(|(_, timer)| *timer != Timer::Join);
-        let wait = self.join.redial.mul_f64(self.rng.random_range(0.75..1.25));
-        self.schedule(now + wait, Timer::Join);
-        self.join.redial = (self.join.redial * 2).min(self.options.interval);
     }
 }

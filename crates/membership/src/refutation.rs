@@ -6,8 +6,9 @@ use std::time::Instant;
 use mesh_types::{BootEpoch, Incarnation, MetadataVersion, NodeId, NodeMetadata};
 
 use crate::claim::{Claim, Standing};
-use crate::core::{Channel, Core, Phase};
+use crate::core::{Core, Phase};
 use crate::event::Event;
+use crate::exchange::Channel;
 use crate::record::Record;
 use crate::wire::{self, Rejected, Update};
 
@@ -41,6 +42,7 @@ impl Core {
         } else if said.claim > self.own {
             self.own.incarnation = Incarnation(incarnation.0.max(self.own.incarnation.0)).next();
             self.publish_self(now);
+            self.health.worsen(1);
             self.emit(Event::Refuted { incarnation: self.own.incarnation.0 });
         } else if said.metadata_version > self.own_version {
             self.own_version = said.metadata_version.next();

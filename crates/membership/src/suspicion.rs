@@ -10,8 +10,9 @@ use rand::RngExt;
 use twox_hash::XxHash64;
 
 use crate::claim::{Claim, Standing};
-use crate::core::{Channel, Core, Timer};
+use crate::core::{Core, Timer};
 use crate::event::Event;
+use crate::exchange::Channel;
 use crate::probing::Purpose;
 use crate::wire::Update;
 
@@ -28,7 +29,10 @@ const FULL_QUORUM: usize = 3;
 const ALONE_MISSES: u8 = 3;
 
 /// Most probes of its own that an accuser sends while it waits for the others.
-const MOST_CONFIRM_PROBES: u8 = 10;
+const MOST_CONFIRM_PROBES: u8 = 3;
+
+/// From so many on who could confirm, one who vouches for a suspect is not enough.
+const TWO_VOUCH_FROM: usize = 4;
 
 /// Returns how many others must confirm an accusation when `electorate` members could: all alive ones but the
 /// accuser and the accused.
@@ -43,10 +47,22 @@ pub fn quorum(electorate: usize) -> usize {
     }
 }
 
+/// Returns how many must vouch for a suspect, this node included, to void its accusation once somebody has confirmed it.
+///
+/// In a large mesh two: a member that loses nearly all packets answers somebody now and then.
+const fn vouchers_needed(electorate: usize) -> usize {
+    if electorate >= TWO_VOUCH_FROM { 2 } else { 1 }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Waiting,
-    NoAnswerFromSubject,
+    /// It takes long: another is asked beside it.
+    Late,
+    Confirms,
+    Vouches,
+    /// It confirmed, and then had an answer after all.
+    Withdrew,
     Silent,
 }
 
@@ -61,6 +77,8 @@ pub(crate) struct Accusation {
     candidates: VecDeque<NodeId>,
     asked: BTreeMap<NodeId, Answer>,
     own_misses: u8,
+    /// Whether the suspect has answered this node since, and most of the time.
+    answered: bool,
     confirm_probes: u8,
     verdict_due: bool,
     inconclusive: bool,
@@ -72,7 +90,16 @@ impl Accusation {
     }
 
     fn confirmers(&self) -> impl Iterator<Item = &NodeId> {
-        self.asked.iter().filter(|(_, answer)| **answer == Answer::NoAnswerFromSubject).map(|(node, _)| node)
+        self.asked.iter().filter(|(_, answer)| **answer == Answer::Confirms).map(|(node, _)| node)
+    }
+
+    fn vouchers(&self) -> usize {
+        self.count(Answer::Vouches) + usize::from(self.answered)
+    }
+
+    /// Whether somebody else has confirmed it, and the others may yet.
+    fn is_confirmed(&self) -> bool {
+        !self.inconclusive && self.count(Answer::Confirms) > 0
     }
 
     /// Whether what is known suffices for a verdict.
@@ -102,6 +129,7 @@ impl Core {
             candidates: self.verifiers_of(subject),
             asked: BTreeMap::new(),
             own_misses: 1,
+            answered: false,
             confirm_probes: 0,
             verdict_due: false,
             inconclusive: false,
@@ -140,7 +168,8 @@ impl Core {
         let Some(accusation) = self.accusations.get_mut(subject) else { return };
         let (id, claim) = (accusation.id, accusation.claim);
         let mut asking = Vec::new();
-        while accusation.count(Answer::Waiting) + accusation.count(Answer::NoAnswerFromSubject) < VERIFIERS
+        let given_up = |waiting: &Accusation| waiting.count(Answer::Silent) + waiting.count(Answer::Late);
+        while accusation.asked.len() - given_up(accusation) < VERIFIERS
             && let Some(verifier) = accusation.candidates.pop_front()
         {
             accusation.asked.insert(verifier.clone(), Answer::Waiting);
@@ -153,11 +182,10 @@ impl Core {
     }
 
     fn request_verification(&mut self, subject: &NodeId, verifier: &NodeId, id: u64, claim: Claim, now: Instant) {
-        // A verifier probes twice before it says no.
-        let its_probes = self.options.probe_timeout(None) * 2;
-        let its_answer = self.options.probe_timeout(self.table.get(verifier).and_then(|entry| entry.rtt));
-        let silent = Timer::VerifierSilent(subject.clone(), id, verifier.clone());
-        self.schedule(now + its_probes + its_answer, silent);
+        // A verifier probes twice before it says no. If that takes long, another one is asked, and its answer still counts.
+        let its_answer = self.probe_timeout(self.table.get(verifier).and_then(|entry| entry.rtt));
+        let late = (its_answer * 4).min(self.options.grace() / 2);
+        self.schedule(now + late, Timer::VerifierSilent(subject.clone(), id, verifier.clone()));
         let request = proto::VerifyRequest {
             accusation: id,
             subject: subject.to_string(),
@@ -170,7 +198,7 @@ impl Core {
     /// Sets the verdict's date once there is a quorum; gives up when nobody is left to ask.
     fn weigh(&mut self, subject: &NodeId, now: Instant) {
         let electorate = self.table.electorate(subject);
-        let grace = self.options.grace();
+        let grace = self.options.grace() * self.flaps.factor(subject, now);
         let Some(accusation) = self.accusations.get_mut(subject) else { return };
         if accusation.has_quorum(electorate) {
             if !accusation.verdict_due {
@@ -181,33 +209,51 @@ impl Core {
             }
             return;
         }
-        let waits = accusation.count(Answer::Waiting) > 0 || !accusation.candidates.is_empty();
+        let waits =
+            accusation.count(Answer::Waiting) + accusation.count(Answer::Late) > 0 || !accusation.candidates.is_empty();
         let decides_alone = quorum(electorate) == 0;
         if !waits && !decides_alone && !accusation.inconclusive {
             // The next missed probe asks again.
             accusation.inconclusive = true;
             self.stats.inconclusive += 1;
+            // Nobody could be heard, or nobody hears this node.
+            self.health.worsen(2);
+            self.look_at_self();
         }
     }
 
     pub(crate) fn on_verify_reply(&mut self, from: &NodeId, id: u64, subject: &NodeId, answered: bool, now: Instant) {
         let accusation = self.accusations.get_mut(subject).filter(|accusation| accusation.id == id);
         let Some(answer) = accusation.and_then(|accusation| accusation.asked.get_mut(from)) else { return };
-        if answered {
-            self.absolve(subject);
-        } else {
-            *answer = Answer::NoAnswerFromSubject;
-            self.ask_verifiers(subject, now);
+        *answer = match (answered, *answer) {
+            (false, _) => Answer::Confirms,
+            // An answer that came so late takes the confirmation back, but does not speak for the suspect.
+            (true, Answer::Confirms | Answer::Withdrew) => Answer::Withdrew,
+            (true, _) => Answer::Vouches,
+        };
+        if !answered {
+            self.sweep(now);
+        } else if self.void(subject) {
+            self.stats.disproved += 1;
+            self.health.worsen(1);
         }
+        self.ask_verifiers(subject, now);
     }
 
     pub(crate) fn on_verifier_silent(&mut self, subject: &NodeId, id: u64, verifier: &NodeId, now: Instant) {
         let accusation = self.accusations.get_mut(subject).filter(|accusation| accusation.id == id);
         let Some(answer) = accusation.and_then(|accusation| accusation.asked.get_mut(verifier)) else { return };
-        if *answer == Answer::Waiting {
-            *answer = Answer::Silent;
-            self.ask_verifiers(subject, now);
+        *answer = match *answer {
+            Answer::Waiting => Answer::Late,
+            Answer::Late => Answer::Silent,
+            _ => return,
+        };
+        if *answer == Answer::Late {
+            // By then it has had time for two probes of a member that it has not met before.
+            let last = now + self.options.probe_timeout(None) * 3;
+            self.schedule(last, Timer::VerifierSilent(subject.clone(), id, verifier.clone()));
         }
+        self.ask_verifiers(subject, now);
     }
 
     /// Probes the suspect once more, now over a reliable stream, until the accusation is decided.
@@ -220,7 +266,7 @@ impl Core {
         }
         accusation.confirm_probes += 1;
         let rtt = self.table.get(subject).and_then(|entry| entry.rtt);
-        let next = now + self.options.probe_timeout(rtt);
+        let next = now + self.probe_timeout(rtt);
         self.probe(subject, Channel::Stream, Purpose::Ask, now);
         self.schedule(next, Timer::Confirm(subject.clone(), id));
     }
@@ -283,7 +329,34 @@ impl Core {
         self.declare(subject, Claim { standing: Standing::Dead, ..doomed }, witnesses, now);
     }
 
-    /// The subject answered somebody: the accusation is void.
+    /// The subject answered this node. Where nobody has confirmed the accusation, that will do.
+    pub(crate) fn on_suspect_answered(&mut self, subject: &NodeId, is_responsive: bool) {
+        let Some(accusation) = self.accusations.get_mut(subject) else { return };
+        accusation.answered |= is_responsive;
+        if accusation.is_confirmed() {
+            self.void(subject);
+        } else {
+            self.absolve(subject);
+        }
+    }
+
+    /// Drops an accusation if enough vouch for its subject; returns whether it did.
+    fn void(&mut self, subject: &NodeId) -> bool {
+        let needed = vouchers_needed(self.table.electorate(subject));
+        let Some(accusation) = self.accusations.get(subject).filter(|accusation| accusation.vouchers() >= needed)
+        else {
+            return false;
+        };
+        let was_confirmed = accusation.count(Answer::Confirms) > 0;
+        self.absolve(subject);
+        if was_confirmed {
+            // Some reach it and some do not: it stays under watch.
+            self.watch_again(subject.clone());
+        }
+        true
+    }
+
+    /// The accusation is void.
     pub(crate) fn absolve(&mut self, subject: &NodeId) {
         if self.accusations.remove(subject).is_some() {
             self.touch();

@@ -9,11 +9,12 @@ use mesh_proto::gossip::envelope::Body as ProtoBody;
 use mesh_types::NodeId;
 
 use crate::claim::Claim;
-use crate::core::{Channel, Core};
+use crate::core::Core;
+use crate::exchange::Channel;
 use crate::wire::{self, Update};
 
 /// A table that has not changed for so long holds no news that are still on their way.
-const QUIET: Duration = Duration::from_millis(200);
+pub(crate) const QUIET: Duration = Duration::from_millis(200);
 
 /// Least time between two syncs that a node starts.
 const SYNC_PAUSE: Duration = Duration::from_millis(100);

@@ -7,7 +7,8 @@ use mesh_proto::gossip::envelope::Body as ProtoBody;
 use mesh_types::NodeId;
 
 use crate::claim::{Claim, Standing};
-use crate::core::{Channel, Core, Timer};
+use crate::core::{Core, Timer};
+use crate::exchange::Channel;
 use crate::probing::Purpose;
 
 /// Most verifications under way at a time; more are refused and counted.
@@ -74,7 +75,9 @@ impl Core {
             }
         };
         let rtt = self.table.get(&subject).and_then(|entry| entry.rtt);
-        self.schedule(now + self.options.probe_timeout(rtt), Timer::VerificationFailed(requester, id));
+        // However unsure of itself this node is, the accuser waits for two probes of a stranger and no longer.
+        let timeout = self.probe_timeout(rtt).min(self.options.probe_timeout(None));
+        self.schedule(now + timeout, Timer::VerificationFailed(requester, id));
         self.probe(&subject, channel, Purpose::Ask, now);
     }
 

@@ -1,6 +1,7 @@
 //! Between the protocol's own types and the wire schema.
 
 use std::iter;
+use std::time::Duration;
 
 use bytes::Bytes;
 use mesh_proto::gossip as proto;
@@ -164,9 +165,21 @@ pub struct Message {
     pub(crate) bad_updates: Vec<BadUpdate>,
 }
 
+/// A question whether the receiver lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Probe {
+    pub(crate) sequence: u64,
+    pub(crate) digest: u64,
+    pub(crate) updates: Vec<Update>,
+    /// Whether the answer must come over a stream.
+    pub(crate) reliable: bool,
+    /// When the sender will probe again; zero if it does not say.
+    pub(crate) again_in: Duration,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Body {
-    Probe { sequence: u64, digest: u64, updates: Vec<Update> },
+    Probe(Probe),
     Ack { sequence: u64, digest: u64, updates: Vec<Update> },
     Flood { updates: Vec<Update> },
     VerifyRequest { accusation: u64, subject: NodeId, boot_epoch: BootEpoch, incarnation: Incarnation },
@@ -190,9 +203,13 @@ pub fn decode(bytes: Bytes) -> Result<Message, Rejected> {
     let sender = name("sender", &envelope.sender)?;
     let mut bad_updates = Vec::new();
     let body = match envelope.body.ok_or(Rejected::NoBody)? {
-        ProtoBody::Probe(m) => {
-            Body::Probe { sequence: m.sequence, digest: m.digest, updates: updates(m.updates, &mut bad_updates) }
-        }
+        ProtoBody::Probe(m) => Body::Probe(Probe {
+            sequence: m.sequence,
+            digest: m.digest,
+            updates: updates(m.updates, &mut bad_updates),
+            reliable: m.reliable,
+            again_in: Duration::from_millis(m.again_in_ms.into()),
+        }),
         ProtoBody::Ack(m) => {
             Body::Ack { sequence: m.sequence, digest: m.digest, updates: updates(m.updates, &mut bad_updates) }
         }

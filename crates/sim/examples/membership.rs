@@ -12,9 +12,6 @@ use sim::chaos::{Band, Outcome, Plan};
 
 const USAGE: &str = "usage: membership [--seeds N] [--first-seed S] [--nodes N] [--steps N] [--trace]";
 
-/// Entries of the log shown before a violation.
-const LAST_ENTRIES: usize = 40;
-
 struct Wanted {
     seeds: u64,
     first_seed: u64,
@@ -88,8 +85,7 @@ fn trace(band: &Band, seed: u64) -> ExitCode {
         println!("before step {step}: {fault:?}");
     }
     let (outcome, mesh) = band.run_logged(seed, true);
-    let from = if outcome.violation.is_some() { mesh.log().len().saturating_sub(LAST_ENTRIES) } else { 0 };
-    for entry in mesh.log().iter().skip(from) {
+    for entry in mesh.log() {
         println!("{entry}");
     }
     println!("{outcome}");

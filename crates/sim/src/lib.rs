@@ -17,6 +17,7 @@ pub mod chaos;
 mod log;
 mod mesh;
 mod network;
+pub mod scenario;
 mod settings;
 
 pub use log::LogEntry;

@@ -18,6 +18,8 @@ pub struct LogEntry {
     pub node: NodeId,
     /// The kind of event, such as `joined`.
     pub kind: &'static str,
+    /// The member it is about, if it is about another.
+    pub subject: Option<NodeId>,
     /// Whom it is about, with what the node holds of it.
     pub about: String,
 }
@@ -33,7 +35,7 @@ impl LogEntry {
                 other => format!("{other:?}"),
             },
         };
-        Self { at, node, kind: event.name(), about }
+        Self { at, node, kind: event.name(), subject: event.member().map(|member| member.id.clone()), about }
     }
 }
 

@@ -225,7 +225,13 @@ impl Mesh {
             return true;
         }
         match node.paused_until {
-            Some(until) if until > at => self.network.push(until, to, life, arrival),
+            Some(until) if until > at => {
+                let late = match arrival {
+                    Arrival::Wake => Arrival::LateWake { due: at },
+                    other => other,
+                };
+                self.network.push(until, to, life, late);
+            }
             _ => {
                 node.paused_until = None;
                 self.arrive(to, arrival);

@@ -11,11 +11,15 @@ use rand::rngs::SmallRng;
 
 use crate::settings::Weather;
 
-/// How long a stream waits before it sends a lost packet again.
-const RETRANSMIT: Duration = Duration::from_millis(50);
+/// How long a stream waits before it sends a lost packet again, the first time: QUIC's probe timeout on a link whose round trip is
+/// known (RFC 9002 §6.2.1). It doubles each time.
+const RETRANSMIT: Duration = Duration::from_millis(30);
+
+/// The same before the round trip is known: three times the initial 333 ms (RFC 9002 §6.2.2).
+const FIRST_RETRANSMIT: Duration = Duration::from_secs(1);
 
 /// Sends of one packet of a stream before its connection is given up.
-const MOST_SENDS: u32 = 20;
+const MOST_SENDS: u32 = 8;
 
 /// Most messages that wait for one link, as in the real shell.
 const MOST_WAITING: usize = 32;
@@ -25,6 +29,8 @@ const MOST_WAITING: usize = 32;
 pub(crate) enum Arrival {
     /// Its timer may be due.
     Wake,
+    /// Its timer was due then, while it stood still.
+    LateWake { due: Instant },
     /// The process starts.
     Start,
     /// A message on an established link.
@@ -42,9 +48,18 @@ impl Arrival {
     pub(crate) const fn bytes(&self) -> Option<&Bytes> {
         match self {
             Self::Message { bytes, .. } | Self::Hello { bytes, .. } | Self::HelloAck { bytes, .. } => Some(bytes),
-            Self::Wake | Self::Start | Self::DialOver { .. } => None,
+            Self::Wake | Self::LateWake { .. } | Self::Start | Self::DialOver { .. } => None,
         }
     }
+}
+
+/// How a packet travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// As part of a handshake.
+    Handshake,
+    /// Over an established link.
+    On(Channel),
 }
 
 /// Messages in the order they were sent.
@@ -54,6 +69,8 @@ pub(crate) type Waiting = Vec<(Channel, Bytes)>;
 #[derive(Debug)]
 struct Dial {
     number: u64,
+    /// What its handshake takes.
+    rtt: Duration,
     waiting: Waiting,
 }
 
@@ -169,8 +186,20 @@ impl Network {
         }
         self.next_number += 1;
         let number = self.next_number;
-        self.dials.insert((from, to), Dial { number, waiting: message.into_iter().collect() });
+        self.dials.insert((from, to), Dial { number, rtt: Duration::ZERO, waiting: message.into_iter().collect() });
         Some(number)
+    }
+
+    /// Sets what the handshake of a dial under way takes.
+    pub(crate) fn set_handshake(&mut self, from: usize, to: usize, rtt: Duration) {
+        if let Some(dial) = self.dials.get_mut(&(from, to)) {
+            dial.rtt = rtt;
+        }
+    }
+
+    /// Returns what the handshake of a dial under way takes.
+    pub(crate) fn handshake(&self, from: usize, to: usize) -> Duration {
+        self.dials.get(&(from, to)).map_or(Duration::ZERO, |dial| dial.rtt)
     }
 
     /// Ends a dial and returns what waited for it; `None` if it is over already.
@@ -222,7 +251,7 @@ impl Network {
         rng: &mut SmallRng,
         weather: &Weather,
         (from, to): (usize, usize),
-        (channel, bytes): (Channel, usize),
+        (kind, bytes): (Kind, usize),
     ) -> Vec<Duration> {
         self.sent += 1;
         self.sent_bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -230,19 +259,21 @@ impl Network {
         if self.is_cut(from, to) {
             return Vec::new();
         }
-        match channel {
-            Channel::Datagram if self.is_lost(rng, weather, from, to) => Vec::new(),
-            Channel::Datagram if rng.random_bool(weather.duplication) => {
+        match kind {
+            Kind::On(Channel::Datagram) if self.is_lost(rng, weather, from, to) => Vec::new(),
+            Kind::On(Channel::Datagram) if rng.random_bool(weather.duplication) => {
                 vec![time, time + weather.one_way(rng)]
             }
-            Channel::Datagram => vec![time],
-            Channel::Stream => {
+            Kind::On(Channel::Datagram) => vec![time],
+            Kind::On(Channel::Stream) | Kind::Handshake => {
+                let mut again = if kind == Kind::Handshake { FIRST_RETRANSMIT } else { RETRANSMIT };
                 for _ in 0..MOST_SENDS {
                     if !self.is_lost(rng, weather, from, to) {
                         return vec![time];
                     }
                     self.sent += 1;
-                    time += RETRANSMIT;
+                    time += again;
+                    again *= 2;
                 }
                 Vec::new()
             }

@@ -174,3 +174,19 @@ fn updates_reach_all_through_loss_and_the_digests_agree_afterwards() {
         assert_eq!(kinds(&mesh, "unreachable"), Vec::<String>::new(), "seed {seed}: a verdict on a living node");
     }
 }
+
+#[test]
+fn a_killed_node_is_found_dead_where_the_grace_is_shorter_than_what_a_verifier_needs() {
+    for nodes in [3, 8] {
+        let options = membership::Options {
+            interval: Duration::from_millis(100),
+            suspicion_interval: secs(1),
+            ping_timeout: Duration::from_millis(500),
+            ..membership::Options::default()
+        };
+        let mut mesh = joined(Settings { nodes, seed: 3, options, ..Settings::default() });
+        mesh.crash(nodes - 1);
+        let took = mesh.run_until(secs(10), |mesh| mesh.all_hold(nodes - 1, MemberState::Dead));
+        assert!(took.is_some_and(|took| took < secs(3)), "{nodes} nodes took {took:?}");
+    }
+}

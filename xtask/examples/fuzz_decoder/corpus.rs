@@ -12,7 +12,7 @@ pub(crate) fn messages() -> Vec<Vec<u8>> {
     let updates = vec![update(State::Alive), update(State::Dead)];
     let subject = || "node-b".to_owned();
     let bodies = [
-        Body::Probe(Probe { sequence: 7, digest: 11, updates: updates.clone() }),
+        Body::Probe(Probe { sequence: 7, digest: 11, updates: updates.clone(), reliable: true, again_in_ms: 8_000 }),
         Body::Ack(Ack { sequence: 7, digest: 11, updates: Vec::new() }),
         Body::Flood(Flood { updates: updates.clone() }),
         Body::VerifyRequest(VerifyRequest { accusation: 3, subject: subject(), boot_epoch: 1, incarnation: 2 }),

@@ -121,6 +121,6 @@ pub(crate) fn hello(node: &str) -> proto::Hello {
 
 /// Returns a probe that says it comes from `sender`.
 pub(crate) fn probe(sender: &str) -> Vec<u8> {
-    let body = Body::Probe(proto::Probe { sequence: 7, digest: 0, updates: Vec::new() });
+    let body = Body::Probe(proto::Probe { sequence: 7, digest: 0, updates: Vec::new(), ..proto::Probe::default() });
     proto::Envelope { sender: sender.to_owned(), body: Some(body) }.encode_to_vec()
 }

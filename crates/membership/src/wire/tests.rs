@@ -31,11 +31,12 @@ fn body() -> impl Strategy<Value = Body> {
     let updates = || prop::collection::vec(update(), 0..4);
     let number = any::<u64>;
     prop_oneof![
-        (number(), number(), updates()).prop_map(|(sequence, digest, updates)| Body::Probe {
-            sequence,
-            digest,
-            updates
-        }),
+        (number(), number(), updates(), any::<bool>(), any::<u32>()).prop_map(
+            |(sequence, digest, updates, reliable, again)| {
+                let again_in = Duration::from_millis(again.into());
+                Body::Probe(Probe { sequence, digest, updates, reliable, again_in })
+            }
+        ),
         (number(), number(), updates()).prop_map(|(sequence, digest, updates)| Body::Ack { sequence, digest, updates }),
         updates().prop_map(|updates| Body::Flood { updates }),
         (number(), node(), number(), number()).prop_map(|(accusation, subject, boot, incarnation)| {
@@ -62,8 +63,9 @@ fn body() -> impl Strategy<Value = Body> {
 fn to_proto(body: Body) -> ProtoBody {
     let all = |updates: Vec<Update>| updates.iter().map(encode_update).collect();
     match body {
-        Body::Probe { sequence, digest, updates } => {
-            ProtoBody::Probe(proto::Probe { sequence, digest, updates: all(updates) })
+        Body::Probe(Probe { sequence, digest, updates, reliable, again_in }) => {
+            let again_in_ms = u32::try_from(again_in.as_millis()).expect("it was made of such a number");
+            ProtoBody::Probe(proto::Probe { sequence, digest, updates: all(updates), reliable, again_in_ms })
         }
         Body::Ack { sequence, digest, updates } => {
             ProtoBody::Ack(proto::Ack { sequence, digest, updates: all(updates) })

@@ -15,7 +15,13 @@ fn bodies() -> Vec<Body> {
     updates.extend(states.map(|state| verdict("p2", state, &["p3", "p4"])));
     let subject = "p1".to_owned();
     vec![
-        Body::Probe(proto::Probe { sequence: 7, digest: 9, updates: updates.clone() }),
+        Body::Probe(proto::Probe {
+            sequence: 7,
+            digest: 9,
+            updates: updates.clone(),
+            reliable: true,
+            again_in_ms: 8_000,
+        }),
         Body::Ack(proto::Ack { sequence: 7, digest: 9, updates: updates.clone() }),
         Body::Flood(proto::Flood { updates: updates.clone() }),
         Body::VerifyRequest(proto::VerifyRequest {

@@ -6,6 +6,7 @@ mod hello;
 mod kit;
 mod lives;
 mod messages;
+mod probing;
 mod suspicion;
 mod sync;
 mod tombstones;

@@ -68,7 +68,7 @@ fn a_dead_member_that_still_probes_is_told_and_not_believed() {
     let mut lab = Lab::new(4);
     lab.hear_updates("p2", vec![verdict("p1", State::Dead, &["p2", "p3", "p4", "a"])]);
     lab.sent.clear();
-    let probe = proto::Probe { sequence: 1, digest: 0, updates: vec![update("p1")] };
+    let probe = proto::Probe { sequence: 1, digest: 0, updates: vec![update("p1")], ..proto::Probe::default() };
     lab.hear("p1", proto::envelope::Body::Probe(probe));
     assert!(lab.told("p1").iter().all(|(to, said)| to == "p1" && said.state == i32::from(State::Dead)));
     assert!(!lab.told("p1").is_empty());

@@ -112,6 +112,12 @@ pub struct Probe {
     /// News, as room allows.
     #[prost(message, repeated, tag = "3")]
     pub updates: ::prost::alloc::vec::Vec<Update>,
+    /// Whether the Ack must come over a stream, as the Probe did: so that loss alone makes no suspect.
+    #[prost(bool, tag = "4")]
+    pub reliable: bool,
+    /// The sender means to probe the receiver again within this time; 0 if it promises nothing.
+    #[prost(uint32, tag = "5")]
+    pub again_in_ms: u32,
 }
 /// Answers a Probe.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -105,8 +105,14 @@ impl Plan {
             start_within: Duration::from_millis(rng.random_range(1..=2_000)),
             ..Settings::default()
         };
-        let mut draft =
-            Draft { rng, nodes, calm_from: band.steps / 20 * 11, faults: Vec::new(), down: BTreeSet::new() };
+        let mut draft = Draft {
+            rng,
+            nodes,
+            seeds: settings.seeds,
+            calm_from: band.steps / 20 * 11,
+            faults: Vec::new(),
+            down: BTreeSet::new(),
+        };
         for _ in 0..draft.rng.random_range(TROUBLES) {
             draft.add_trouble();
         }
@@ -121,6 +127,8 @@ impl Plan {
 struct Draft {
     rng: SmallRng,
     nodes: usize,
+    /// So many of the first nodes are the seeds: without any nobody new finds the mesh.
+    seeds: usize,
     /// From this step on nothing more befalls the mesh.
     calm_from: u32,
     faults: Vec<(u32, Fault)>,
@@ -187,7 +195,7 @@ impl Draft {
     fn add_absence(&mut self, begin: u32, end: u32, fault: impl Fn(usize) -> Fault) {
         let node = self.node();
         self.faults.push((begin, fault(node)));
-        let may_stay_away = self.nodes >= 8 && self.down.len() < self.nodes / 8;
+        let may_stay_away = node >= self.seeds && self.nodes >= 8 && self.down.len() < self.nodes / 8;
         if may_stay_away && self.rng.random_bool(0.3) {
             self.down.insert(node);
         } else {

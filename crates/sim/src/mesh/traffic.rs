@@ -10,7 +10,7 @@ use mesh_proto::gossip::envelope::Body;
 use mesh_types::NodeId;
 
 use super::Mesh;
-use crate::network::Arrival;
+use crate::network::{Arrival, Kind};
 
 /// Longest wait of a dialler for the answer to its hello; seeds are tried impatiently first, as in the real shell.
 const DIAL_PATIENCE: Duration = Duration::from_secs(3);
@@ -23,6 +23,14 @@ impl Mesh {
             Arrival::Wake => {
                 self.nodes[to].wake_at = None;
                 self.with_core(to, |core, now| core.handle(Input::Timeout, now).expect("a timer is no input"));
+            }
+            Arrival::LateWake { due } => {
+                self.nodes[to].wake_at = None;
+                let lag = self.now - due;
+                self.with_core(to, |core, now| {
+                    core.handle(Input::LoopLag(lag), now).expect("a lag is no input");
+                    core.handle(Input::Timeout, now).expect("a timer is no input");
+                });
             }
             Arrival::Message { from, bytes } => self.on_message(to, from, bytes),
             Arrival::Hello { from, dial, bytes } => self.on_hello(to, from, dial, &bytes),
@@ -56,7 +64,7 @@ impl Mesh {
         let mut ack = None;
         self.with_core(to, |core, now| ack = core.handle_hello(&sender, bytes, now).ok());
         if let Some(answer) = ack {
-            self.network.link(to, from);
+            self.link_up(to, from, self.network.handshake(from, to));
             if !self.carry(self.now, (to, from), Channel::Stream, &Arrival::HelloAck { from: to, dial, bytes: answer })
             {
                 self.network.unlink_pair(to, from);
@@ -65,6 +73,7 @@ impl Mesh {
     }
 
     fn on_hello_ack(&mut self, to: usize, from: usize, dial: u64, bytes: &Bytes) {
+        let rtt = self.network.handshake(to, from);
         let Some(waiting) = self.network.end_dial(to, from, dial) else {
             self.network.unlink_pair(to, from);
             return;
@@ -77,9 +86,19 @@ impl Mesh {
             self.network.unlink_pair(to, from);
             return;
         }
+        self.link_up(to, from, rtt);
         for (channel, message) in waiting {
             self.transmit(to, from, channel, message);
         }
+    }
+
+    /// Tells a node what the handshake of its new link has shown.
+    fn link_up(&mut self, number: usize, other: usize, rtt: Duration) {
+        self.network.link(number, other);
+        let peer = self.nodes[other].id.clone();
+        self.with_core(number, |core, now| {
+            core.handle(Input::LinkRtt { peer: &peer, rtt }, now).expect("a round trip is no input");
+        });
     }
 
     /// Lets a node's core work, then does what it wants done.
@@ -153,11 +172,12 @@ impl Mesh {
         let Some(bytes) = self.nodes[from].core.as_ref().map(Core::hello) else { return };
         // The handshake takes one round trip before the hello can go.
         let handshake = [(from, to), (to, from)].map(|way| {
-            let times = self.network.travel(&mut self.rng, &self.weather, way, (Channel::Stream, 1_200));
+            let times = self.network.travel(&mut self.rng, &self.weather, way, (Kind::Handshake, 1_200));
             times.first().copied()
         });
         let [Some(there), Some(back)] = handshake else { return };
         let begin = self.now + there + back;
+        self.network.set_handshake(from, to, there + back);
         self.carry(begin, (from, to), Channel::Stream, &Arrival::Hello { from, dial, bytes });
     }
 
@@ -172,7 +192,7 @@ impl Mesh {
     /// Puts something on its way after `begin`; returns whether it will arrive.
     fn carry(&mut self, begin: Instant, (from, to): (usize, usize), channel: Channel, arrival: &Arrival) -> bool {
         let size = arrival.bytes().map_or(0, Bytes::len);
-        let travel = self.network.travel(&mut self.rng, &self.weather, (from, to), (channel, size));
+        let travel = self.network.travel(&mut self.rng, &self.weather, (from, to), (Kind::On(channel), size));
         for time in &travel {
             self.network.push(begin + *time, to, self.nodes[to].life, arrival.clone());
         }

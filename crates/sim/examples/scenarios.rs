@@ -1,0 +1,142 @@
+//! Measures what the gossip protocol promises; `cargo xtask sim membership --scenario` runs it.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command for people and CI: printing is its work")]
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use membership::Options;
+use sim::Settings;
+use sim::scenario::{Illness, Sickness, crash, cut_in_half, joins_at_once, spread};
+
+const USAGE: &str =
+    "usage: scenarios loss|stalls|crash|partition|joins|spread|all [--nodes N] [--seeds N] [--first-seed S]";
+
+/// How long members are sick.
+const SICK_FOR: Duration = Duration::from_secs(90);
+
+struct Wanted {
+    name: String,
+    nodes: Option<usize>,
+    seeds: u64,
+    first_seed: u64,
+}
+
+impl Wanted {
+    fn is(&self, name: &str) -> bool {
+        self.name == name || self.name == "all"
+    }
+
+    fn settings(&self, usual_nodes: usize) -> impl Iterator<Item = Settings> {
+        let nodes = self.nodes.unwrap_or(usual_nodes);
+        let seeds = self.first_seed..self.first_seed + self.seeds;
+        seeds.map(move |seed| Settings { nodes, seed, seeds: 3, keeps_log: false, ..Settings::default() })
+    }
+}
+
+fn main() -> ExitCode {
+    match read(std::env::args().skip(1)) {
+        Ok(wanted) => run(&wanted),
+        Err(error) => {
+            eprintln!("scenarios: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(wanted: &Wanted) {
+    if wanted.is("loss") {
+        for share in [0.8, 0.95] {
+            sick(wanted, Illness::Deaf(share));
+            sick(wanted, Illness::Mute(share));
+        }
+    }
+    if wanted.is("stalls") {
+        for secs in [1, 3, 8] {
+            sick(wanted, Illness::Stalls(Duration::from_secs(secs), Duration::from_secs(1)));
+        }
+    }
+    if wanted.is("crash") {
+        for usual in [50, 100, 200] {
+            let times = wanted.settings(usual).map(crash);
+            tell(&format!("crash, {} nodes: seen by all", wanted.nodes.unwrap_or(usual)), times);
+        }
+    }
+    if wanted.is("partition") {
+        let cuts: Vec<_> = wanted.settings(100).map(cut_in_half).collect();
+        tell("partition in halves: seen by all", cuts.iter().map(|cut| cut.map(|cut| cut.seen)));
+        tell("partition in halves: healed", cuts.iter().map(|cut| cut.map(|cut| cut.healed)));
+        tell("partition in halves: tables equal", cuts.iter().map(|cut| cut.map(|cut| cut.settled)));
+    }
+    if wanted.is("joins") {
+        let joins: Vec<_> = wanted.settings(200).map(joins_at_once).collect();
+        tell("all start within 1 s: all see all after", joins.iter().map(|join| join.map(|join| join.took)));
+        if let Some(worst) = joins.iter().flatten().max_by(|a, b| a.megabytes.total_cmp(&b.megabytes)) {
+            println!("  at most {:.0} packets a node, {:.1} MB in all", worst.packets, worst.megabytes);
+        }
+    }
+    if wanted.is("spread") {
+        let spreads: Vec<_> = wanted.settings(200).map(spread).collect();
+        tell("update known to 95 %", spreads.iter().map(|spread| spread.map(|spread| spread.most)));
+        tell("update known to all", spreads.iter().map(|spread| spread.map(|spread| spread.all)));
+        if let Some(rest) = spreads.iter().flatten().next() {
+            println!("  at rest {:.1} packets, {:.0} B per node and second", rest.packets_at_rest, rest.bytes_at_rest);
+        }
+    }
+}
+
+fn sick(wanted: &Wanted, illness: Illness) {
+    let runs = wanted
+        .settings(100)
+        .map(|settings| illness.befall(settings.nodes, settings.seed, Options::default(), SICK_FOR));
+    let runs: Vec<Sickness> = runs.flatten().collect();
+    let declared: usize = runs.iter().map(|run| run.healthy_declared).sum();
+    let never: usize = runs.iter().flat_map(|run| &run.flagged).filter(|at| at.is_none()).count();
+    let most = |value: fn(&Sickness) -> f64| runs.iter().map(value).fold(0.0, f64::max);
+    println!("a tenth {illness:?}, {} runs: {declared} times a healthy member was declared", runs.len());
+    println!(
+        "  never flagged: {never}; flaps at most {:.2} a sick member in {SICK_FOR:?}; at most {:.1} packets/node/s",
+        most(|run| run.flaps),
+        most(|run| run.packets)
+    );
+    tell("  flagged", runs.iter().flat_map(|run| run.flagged.iter().copied()));
+}
+
+/// Prints the median and the worst.
+fn tell(what: &str, times: impl Iterator<Item = Option<Duration>>) {
+    let all: Vec<Option<Duration>> = times.collect();
+    let mut known: Vec<Duration> = all.iter().flatten().copied().collect();
+    known.sort_unstable();
+    let (Some(median), Some(worst)) = (known.get(known.len() / 2), known.last()) else {
+        println!("{what}: never");
+        return;
+    };
+    let ms = |time: &Duration| time.as_secs_f64() * 1_000.0;
+    println!(
+        "{what}: median {:.0} ms, worst {:.0} ms of {}; never: {}",
+        ms(median),
+        ms(worst),
+        all.len(),
+        all.len() - known.len()
+    );
+}
+
+fn read(mut args: impl Iterator<Item = String>) -> anyhow::Result<Wanted> {
+    let name = args.next().context(USAGE)?;
+    if !["loss", "stalls", "crash", "partition", "joins", "spread", "all"].contains(&name.as_str()) {
+        bail!("there is no scenario `{name}`; {USAGE}");
+    }
+    let mut wanted = Wanted { name, nodes: None, seeds: 7, first_seed: 1 };
+    while let Some(flag) = args.next() {
+        let word = args.next().with_context(|| format!("{flag} wants a number; {USAGE}"))?;
+        let number: u64 = word.parse().with_context(|| format!("`{word}` is no number"))?;
+        match flag.as_str() {
+            "--nodes" => wanted.nodes = Some(usize::try_from(number)?),
+            "--seeds" => wanted.seeds = number,
+            "--first-seed" => wanted.first_seed = number,
+            _ => bail!("`{flag}` is not known; {USAGE}"),
+        }
+    }
+    Ok(wanted)
+}

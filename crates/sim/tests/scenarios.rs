@@ -1,0 +1,80 @@
+//! What the protocol promises, on a few seeds; `cargo xtask sim membership --scenario all` measures it on many.
+
+use std::time::Duration;
+
+use membership::Options;
+use sim::Settings;
+use sim::scenario::{Illness, crash, cut_in_half, joins_at_once, spread};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn settings(nodes: usize, seed: u64) -> Settings {
+    Settings { nodes, seed, seeds: 3, keeps_log: false, ..Settings::default() }
+}
+
+/// Lets a tenth of 60 be ill for half a minute: nobody healthy is declared, and the sick are found by then, if so wanted.
+#[track_caller]
+fn check(illness: Illness, flagged_within: Option<Duration>) {
+    let sickness = illness.befall(60, 7, Options::default(), SECOND * 30).expect("it starts");
+    assert_eq!(sickness.healthy_declared, 0, "{illness:?}: {sickness:?}");
+    if let Some(limit) = flagged_within {
+        let last = sickness.last_flagged();
+        assert!(last.is_some_and(|last| last <= limit), "{illness:?}: {sickness:?}");
+    }
+}
+
+#[test]
+fn members_that_lose_nearly_all_one_way_are_flagged_within_five_seconds_and_nobody_healthy_is() {
+    check(Illness::Deaf(0.95), Some(SECOND * 5));
+    check(Illness::Mute(0.95), Some(SECOND * 5));
+    check(Illness::Deaf(0.8), None);
+    check(Illness::Mute(0.8), None);
+}
+
+#[test]
+fn members_that_stall_for_eight_seconds_are_flagged_within_five_and_nobody_healthy_is() {
+    check(Illness::Stalls(SECOND * 8, SECOND), Some(SECOND * 5));
+    check(Illness::Stalls(SECOND * 3, SECOND), None);
+    check(Illness::Stalls(SECOND, SECOND), None);
+}
+
+#[test]
+fn the_flaps_of_members_that_stall_are_damped() {
+    let flaps = |time| {
+        let stalls = Illness::Stalls(SECOND * 8, SECOND).befall(60, 7, Options::default(), time);
+        stalls.expect("it starts").flaps
+    };
+    // Each of the stalls could bring a verdict: four a half minute.
+    let (first, later) = (flaps(SECOND * 27), flaps(SECOND * 81) - flaps(SECOND * 54));
+    assert!(first > 1.0 && later < first / 2.0, "{first:.2} flaps in the first 27 s, {later:.2} in the third");
+}
+
+#[test]
+fn a_crash_is_seen_by_all_within_two_and_a_half_seconds_whatever_the_size() {
+    for nodes in [20, 60, 120] {
+        for seed in 1..=3 {
+            let took = crash(settings(nodes, seed)).expect("it is seen");
+            assert!(took <= SECOND * 5 / 2, "{nodes} nodes, seed {seed}: {took:?}");
+        }
+    }
+}
+
+#[test]
+fn many_join_at_once_and_all_see_all_soon_after() {
+    let joins = joins_at_once(settings(120, 3)).expect("all see all");
+    assert!(joins.took <= SECOND * 2, "{joins:?}");
+    assert!(joins.megabytes < 35.0, "{joins:?}");
+}
+
+#[test]
+fn a_cut_is_seen_and_healed() {
+    let cut = cut_in_half(settings(60, 4)).expect("it is seen and healed");
+    assert!(cut.seen <= SECOND * 8 && cut.healed <= SECOND * 2, "{cut:?}");
+}
+
+#[test]
+fn news_are_everywhere_within_a_tenth_of_a_second() {
+    let spread = spread(settings(120, 5)).expect("it spreads");
+    assert!(spread.all <= SECOND / 10, "{spread:?}");
+    assert!(spread.bytes_at_rest <= 300.0, "{spread:?}");
+}
