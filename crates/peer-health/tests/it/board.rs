@@ -86,6 +86,17 @@ fn a_version_changes_with_a_heartbeat_or_a_disconnect_that_only_moves_a_time() -
 }
 
 #[test]
+fn a_disconnect_that_is_told_late_is_not_shown_as_the_last() -> Outcome {
+    let (tracker, board) = tracked();
+    for millis in [2, 1] {
+        tracker.record_disconnect(&id("a")?, None, at(millis))?;
+    }
+    let last_disconnect = board.refresh(at(2)).get("a").and_then(|peer| peer.last_disconnect);
+    assert_eq!(last_disconnect, Some(at(2).wall));
+    Ok(())
+}
+
+#[test]
 fn time_alone_changes_a_snapshot_when_evidence_runs_out() -> Outcome {
     let (tracker, board) = tracked();
     tracker.record_heartbeat(&id("a")?, at(0))?;

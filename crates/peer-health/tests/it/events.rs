@@ -74,6 +74,21 @@ fn who_lapses_after_a_loss_that_is_past_lapses_without_a_reason() -> Outcome {
 }
 
 #[test]
+fn a_change_for_the_worse_by_another_source_has_no_reason_of_a_loss_that_is_made_good() -> Outcome {
+    let (tracker, board) = tracked();
+    tracker.record_heartbeat(&id("a")?, at(0))?;
+    board.refresh(at(0));
+    tracker.record_disconnect(&id("a")?, Some("reset by peer"), at(1))?;
+    tracker.record_heartbeat(&id("a")?, at(2))?;
+    tracker.record(&id("a")?, Source::Probe, Verdict::Down, at(2))?;
+    board.refresh(at(2));
+    let last = board.events_since(0, at(2)).events.pop().map(|event| (event.kind, event.reason));
+    let (from, to) = (HealthState::Healthy, HealthState::Unhealthy);
+    assert_eq!(last, Some((EventKind::Changed { from, to, source: Some(Source::Probe) }, None)));
+    Ok(())
+}
+
+#[test]
 fn who_asks_too_late_is_told_that_events_are_missing() -> Outcome {
     let (tracker, board) = tracked();
     let handle = tracker.handle(&id("a")?, at(0))?;
