@@ -65,3 +65,40 @@ pub(crate) async fn renew_within(window: Duration, peer: NodeId, reports: mpsc::
     // The driver may be gone already; then nobody needs to know.
     drop(reports.send(Report::RenewalDue { peer }).await);
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn renewals_are_spread_over_the_window_and_none_comes_after_it() -> Result<(), Box<dyn std::error::Error>> {
+        const COUNT: usize = 200;
+        let (window, start) = (Duration::from_secs(30), Instant::now());
+        let (reports, mut queue) = mpsc::channel(COUNT);
+        let mut tasks = JoinSet::new();
+        for number in 0..COUNT {
+            tasks.spawn(renew_within(window, format!("node-{number}").parse()?, reports.clone()));
+        }
+        let mut early = 0;
+        for _ in 0..COUNT {
+            queue.recv().await.ok_or("a task has ended without a report")?;
+            let passed = start.elapsed();
+            assert!(passed <= window, "{passed:?}");
+            early += usize::from(passed < window / 2);
+        }
+        // Of 200 tosses of a coin; once in 10^12 times they are further off.
+        assert!((50..=150).contains(&early), "{early} of {COUNT} in the first half");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn nothing_is_waited_for_once_the_driver_has_stopped() -> Result<(), Box<dyn std::error::Error>> {
+        let (reports, queue) = mpsc::channel(1);
+        drop(queue);
+        renew_within(Duration::MAX / 4, "node-a".parse()?, reports).await;
+        Ok(())
+    }
+}

@@ -12,7 +12,7 @@ use crate::{Failure, LIMIT};
 pub(crate) const CURRENT: &str = "mesh_gossip_links_by_generation{generation=\"current\"}";
 
 /// Links begun with an older one.
-const OLDER: &str = "mesh_gossip_links_by_generation{generation=\"older\"}";
+pub(crate) const OLDER: &str = "mesh_gossip_links_by_generation{generation=\"older\"}";
 
 /// A mesh of nodes with credentials in memory. They renew their links at once.
 pub(crate) struct Renewable {
