@@ -199,6 +199,7 @@ impl Driver {
             Report::Credentials(change) => self.on_credentials(change),
             Report::RenewalDue { peer } => self.renew(&peer),
             Report::RevocationsBehind { peer } => self.on_revocations_behind(peer),
+            Report::AskDue { peer } => self.on_ask_due(&peer),
             Report::RevocationLists { from, lists } => self.on_revocation_lists(&from, lists),
         }
         self.perform_outputs();

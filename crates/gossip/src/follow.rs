@@ -66,6 +66,16 @@ pub(crate) async fn renew_within(window: Duration, peer: NodeId, reports: mpsc::
     drop(reports.send(Report::RenewalDue { peer }).await);
 }
 
+/// Reports that `peer` is to be asked for revocation lists, once `delay` has passed, unless the driver stops before.
+pub(crate) async fn ask_after(delay: Duration, peer: NodeId, reports: mpsc::Sender<Report>) {
+    tokio::select! {
+        () = sleep(delay) => {}
+        () = reports.closed() => return,
+    }
+    // The driver may be gone already; then nobody needs to know.
+    drop(reports.send(Report::AskDue { peer }).await);
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::task::JoinSet;

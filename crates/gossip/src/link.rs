@@ -76,6 +76,8 @@ pub(crate) enum Report {
     RenewalDue { peer: NodeId },
     /// A member has a revocation list that is lacking here, or newer than here.
     RevocationsBehind { peer: NodeId },
+    /// A member is to be asked for revocation lists.
+    AskDue { peer: NodeId },
     /// A member has sent revocation lists that it was asked for.
     RevocationLists { from: NodeId, lists: Vec<Bytes> },
 }

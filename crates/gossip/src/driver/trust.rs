@@ -15,7 +15,7 @@ use super::{DIAL_PATIENCE, Driver, now};
 use crate::close::{Close, close};
 use crate::dial::Target;
 use crate::exchange;
-use crate::follow::{Change, follow, renew_within};
+use crate::follow::{Change, ask_after, follow, renew_within};
 use crate::link::{NewLink, chain_of};
 use crate::tls::Tls;
 use crate::{audit, observe};
@@ -41,7 +41,7 @@ pub(crate) struct Trust {
     ticks: u64,
     /// Why others refuse the certificate in use, as far as that has been told.
     told: Vec<RefusalReason>,
-    /// Whom to ask for revocation lists at the next tick.
+    /// Who is to be asked for revocation lists shortly.
     to_ask: BTreeSet<NodeId>,
 }
 
@@ -143,11 +143,9 @@ impl Driver {
                 self.renew(&peer);
             }
         }
-        let mut to_ask = std::mem::take(&mut self.trust.to_ask);
-        if self.trust.ticks.is_multiple_of(ASK_EVERY) {
-            to_ask.extend(self.links.nth(self.trust.ticks / ASK_EVERY));
-        }
-        for peer in to_ask {
+        if self.trust.ticks.is_multiple_of(ASK_EVERY)
+            && let Some(peer) = self.links.nth(self.trust.ticks / ASK_EVERY)
+        {
             self.ask_for_revocations(&peer);
         }
     }
@@ -189,10 +187,18 @@ impl Driver {
     /// Asks a member that says it has more. One that says so all the time is asked from time to time.
     pub(super) fn on_revocations_behind(&mut self, peer: NodeId) {
         let Some(link) = self.links.get_mut(&peer) else { return };
-        if link.asked_at.is_some_and(|asked_at| now().duration_since(asked_at) < ASK_GAP) {
-            self.trust.to_ask.insert(peer);
-        } else {
+        let since = link.asked_at.map_or(ASK_GAP, |asked_at| now().duration_since(asked_at));
+        if since >= ASK_GAP {
             self.ask_for_revocations(&peer);
+        } else if self.trust.to_ask.insert(peer.clone()) {
+            self.tasks.spawn(ask_after(ASK_GAP, peer, self.reporter.clone()));
+        }
+    }
+
+    /// Asks a member that had to wait for it.
+    pub(super) fn on_ask_due(&mut self, peer: &NodeId) {
+        if self.trust.to_ask.remove(peer) {
+            self.ask_for_revocations(peer);
         }
     }
 
