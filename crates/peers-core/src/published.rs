@@ -69,6 +69,8 @@ impl<T: Send + Sync + 'static> Published<T> {
         // pinned, and the epoch runs this after they unpin. Each value is unlinked once, so its strong count is given
         // back once. `T: Send + Sync + 'static` may be dropped on any thread, at any time.
         unsafe { guard.defer_unchecked(move || drop(Arc::from_raw(old.as_raw()))) };
+        // Collects now: the epoch would wait for a batch of 64, which may be minutes and megabytes of old values.
+        guard.flush();
     }
 
     /// Returns the newest value, to be used no longer than `guard`: see [`Published::read`].
