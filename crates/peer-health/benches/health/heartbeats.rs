@@ -22,12 +22,13 @@ pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns how long one of so many `operation`s takes, in nanoseconds by the thousand; each is told its number.
-fn repeated<R>(effort: Effort, operation: impl Fn(usize) -> R) -> Duration {
-    timed(|| (0..effort.of(OPERATIONS, 1_000)).for_each(|n| drop(black_box(operation(n)))))
-}
+/// Of one turn: so few that a busy machine takes most turns in one go.
+const OPERATIONS: usize = 10_000;
 
-const OPERATIONS: usize = 100_000;
+/// Returns how long a turn of `operation`s takes; each is told its number.
+fn repeated<R>(effort: Effort, operation: impl Fn(usize) -> R) -> Duration {
+    timed(|| (0..effort.of(OPERATIONS, 100)).for_each(|n| drop(black_box(operation(n)))))
+}
 
 /// Returns what one operation took in each turn.
 fn each(turns: &[f64]) -> Vec<f64> {

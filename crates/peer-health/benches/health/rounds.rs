@@ -24,7 +24,7 @@ impl Effort {
 /// Lets every contestant have a turn a round, and returns what each took in each of them, in nanoseconds.
 pub(crate) fn take_turns<const N: usize>(effort: Effort, contestants: [&dyn Fn() -> Duration; N]) -> [Vec<f64>; N] {
     let mut all = [(); N].map(|()| Vec::new());
-    for _round in 0..effort.of(61, 1) {
+    for _round in 0..effort.of(101, 1) {
         for (contestant, taken) in contestants.iter().zip(&mut all) {
             taken.push(contestant().as_secs_f64() * 1e9);
         }
