@@ -24,6 +24,7 @@ use crate::link::{NewLink, Report};
 use crate::links::{Link, Links};
 use crate::observe;
 use crate::service::RunError;
+use crate::spans::Spans;
 use crate::terms::{Terms, with_generation};
 
 mod trust;
@@ -75,6 +76,7 @@ pub(crate) struct Driver {
     /// Room for handshakes of others that are under way.
     handshakes: Arc<Semaphore>,
     tasks: JoinSet<()>,
+    spans: Spans,
     published: u64,
     superseded: Option<Endpoint>,
 }
@@ -103,6 +105,7 @@ impl Driver {
             reporter,
             handshakes: Arc::new(Semaphore::new(MOST_HANDSHAKES)),
             tasks: JoinSet::new(),
+            spans: Spans::default(),
             published: 0,
             superseded: None,
         }
@@ -111,6 +114,7 @@ impl Driver {
     /// Runs until `shutdown`, then leaves the mesh.
     pub(crate) async fn run(mut self, seeds: Vec<Endpoint>, shutdown: CancellationToken) -> Result<(), RunError> {
         self.follow_credentials();
+        self.spans.join_started(&self.local, seeds.len());
         self.feed(Input::Join(seeds));
         let result = loop {
             self.settle();
@@ -308,6 +312,8 @@ impl Driver {
                 Output::Connect { endpoint } => self.dial_seed(endpoint),
                 Output::Rtt { rtt, .. } => observe::rtt(rtt),
                 Output::Event(event) => self.on_event(event),
+                Output::SyncStarted { peer } => self.spans.sync_started(peer),
+                Output::SyncEnded { peer, updates } => self.spans.sync_ended(&peer, updates),
             }
         }
     }
@@ -322,8 +328,9 @@ impl Driver {
         }
     }
 
-    fn note(&self, event: &Event) {
+    fn note(&mut self, event: &Event) {
         observe::event(event);
+        self.spans.on_event(event, now());
         self.shared.tell(event, now());
     }
 

@@ -49,6 +49,7 @@ mod links;
 mod observe;
 mod options;
 mod service;
+mod spans;
 mod terms;
 mod tls;
 

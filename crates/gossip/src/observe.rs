@@ -9,6 +9,8 @@ use mesh_types::{Member, MemberState, Membership, NodeId};
 use metrics::{counter, gauge, histogram};
 use tracing::{debug, info, warn};
 
+use crate::CorrelationId;
+
 /// Counts a message sent, or not.
 pub(crate) fn sent(success: bool) {
     message("outbound", success);
@@ -115,6 +117,7 @@ fn about(member: &Member, what: &'static str) {
         peer_region = %metadata.region,
         peer_version = %metadata.mesh_version,
         generation = member.boot_epoch.0,
+        correlation = %CorrelationId::of(member),
         "{what}"
     );
 }
@@ -128,6 +131,7 @@ fn alarm(member: &Member, what: &'static str) {
         peer_region = %metadata.region,
         peer_version = %metadata.mesh_version,
         generation = member.boot_epoch.0,
+        correlation = %CorrelationId::of(member),
         "{what}"
     );
 }

@@ -106,4 +106,16 @@ pub enum Output {
         /// After this long.
         rtt: Duration,
     },
+    /// The table is being compared with that of a member.
+    SyncStarted {
+        /// The member.
+        peer: NodeId,
+    },
+    /// What the member knew better has been learned. It does not come if the member does not answer.
+    SyncEnded {
+        /// The member.
+        peer: NodeId,
+        /// How many updates came of it.
+        updates: usize,
+    },
 }

@@ -10,7 +10,7 @@ use mesh_types::NodeId;
 
 use crate::claim::Claim;
 use crate::core::Core;
-use crate::exchange::Channel;
+use crate::exchange::{Channel, Output};
 use crate::wire::{self, Update};
 
 /// A table that has not changed for so long holds no news that are still on their way.
@@ -31,12 +31,15 @@ pub(crate) struct Syncs {
     /// Members whose last digest did not match.
     differing: BTreeSet<NodeId>,
     last_start: Option<Instant>,
+    /// Members that were asked for what differs, and have not answered.
+    asked: BTreeSet<NodeId>,
     newcomer_until: Option<Instant>,
 }
 
 impl Syncs {
     pub(crate) fn forget(&mut self, peer: &NodeId) {
         self.differing.remove(peer);
+        self.asked.remove(peer);
     }
 }
 
@@ -69,6 +72,8 @@ impl Core {
     pub(crate) fn start_sync(&mut self, peer: &NodeId, now: Instant) {
         self.syncs.last_start = Some(now);
         self.stats.syncs += 1;
+        self.syncs.asked.insert(peer.clone());
+        self.outputs.push_back(Output::SyncStarted { peer: peer.clone() });
         let bucket_sums = self.table.bucket_sums().to_vec();
         self.send(peer, Channel::Stream, ProtoBody::SyncStart(proto::SyncStart { bucket_sums }));
     }
@@ -131,11 +136,16 @@ impl Core {
                 lacking.extend(self.table.update_of(node).map(|update| wire::encode_update(&update)));
             }
         }
+        let learned = departed.len();
         self.learn_from_sync(from, departed, now);
+        if wanted.is_empty() {
+            self.end_sync(from, learned);
+        }
         self.send_records(from, lacking, wanted);
     }
 
     pub(crate) fn on_sync_records(&mut self, from: &NodeId, updates: Vec<Update>, wanted: &[NodeId], now: Instant) {
+        self.end_sync(from, updates.len());
         self.learn_from_sync(from, updates, now);
         // Each once: a list of one name ten thousand times asks for no more than the name.
         let wanted: BTreeSet<&NodeId> = wanted.iter().collect();
@@ -143,6 +153,12 @@ impl Core {
         let asked: Vec<proto::Update> = known.map(|update| wire::encode_update(&update)).collect();
         if !asked.is_empty() {
             self.send_records(from, asked, Vec::new());
+        }
+    }
+
+    fn end_sync(&mut self, with: &NodeId, updates: usize) {
+        if self.syncs.asked.remove(with) {
+            self.outputs.push_back(Output::SyncEnded { peer: with.clone(), updates });
         }
     }
 

@@ -39,6 +39,8 @@ const RTT_MS_BUCKETS: &[f64] =
 const RTT_SECONDS_BUCKETS: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
+const DETECTION_SECONDS_BUCKETS: &[f64] = &[0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0];
+
 const CATALOGUE: &[Metric] = &[
     // the mesh: what this node sees
     gauge("mesh_gossip_members", "Members of the mesh as this node sees them.", &["mesh_status"]),
@@ -57,6 +59,13 @@ const CATALOGUE: &[Metric] = &[
         kind: Kind::Histogram { buckets: RTT_SECONDS_BUCKETS },
         unit: Unit::Seconds,
         help: "Round trip of probes in seconds.",
+        labels: &[],
+    },
+    Metric {
+        name: "mesh_gossip_detection_seconds",
+        kind: Kind::Histogram { buckets: DETECTION_SECONDS_BUCKETS },
+        unit: Unit::Seconds,
+        help: "From this node's first doubt about a member to the verdict.",
         labels: &[],
     },
     counter("mesh_gossip_probes_total", "Probes that this node sent.", &[]),

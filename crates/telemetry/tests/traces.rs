@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use telemetry::{InitTracingError, LogFormat, TraceError, TraceOptions, init_tracing};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
@@ -50,7 +51,8 @@ async fn spans_that_the_filter_lets_through_reach_the_collector_and_no_others() 
     let endpoint = format!("http://{}", listener.local_addr()?);
     let (sender, mut received) = mpsc::channel(4);
     let serving = Server::builder().add_service(TraceServiceServer::new(Collector(sender)));
-    let serving = tokio::spawn(serving.serve_with_incoming(TcpIncoming::from(listener)));
+    let mut collecting = JoinSet::new();
+    collecting.spawn(serving.serve_with_incoming(TcpIncoming::from(listener)));
 
     let traces = init_tracing(LogFormat::Text, "info", Some(&options(endpoint)))?.ok_or("no traces")?;
     tracing::info_span!("mesh.join", mesh.seeds = "two").in_scope(|| tracing::debug_span!("hidden").in_scope(|| ()));
@@ -65,6 +67,5 @@ async fn spans_that_the_filter_lets_through_reach_the_collector_and_no_others() 
     let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
     assert_eq!(names, ["mesh.join"]);
     assert_eq!(spans.first().and_then(|span| text(&span.attributes, "mesh.seeds")), Some("two"));
-    serving.abort();
     Ok(())
 }

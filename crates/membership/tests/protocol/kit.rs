@@ -42,6 +42,8 @@ pub(crate) struct Lab {
     pub(crate) now: Instant,
     pub(crate) sent: Vec<Sent>,
     pub(crate) events: Vec<String>,
+    /// Comparisons of tables: begun, or ended with so many updates.
+    pub(crate) compared: Vec<(NodeId, Option<usize>)>,
     pub(crate) silent: BTreeSet<NodeId>,
     pub(crate) verifiers: Verifiers,
     /// Whether the members' digests are the core's own, so that it holds them for up to date.
@@ -64,6 +66,7 @@ impl Lab {
             now,
             sent: Vec::new(),
             events: Vec::new(),
+            compared: Vec::new(),
             silent: BTreeSet::new(),
             verifiers: Verifiers::Silent,
             digests_match: true,
@@ -166,6 +169,8 @@ impl Lab {
                 match output {
                     Output::Send { to, channel, bytes, .. } => answers.extend(self.take(to, channel, bytes)),
                     Output::Event(event) => self.events.push(written(&event)),
+                    Output::SyncStarted { peer } => self.compared.push((peer, None)),
+                    Output::SyncEnded { peer, updates } => self.compared.push((peer, Some(updates))),
                     Output::Connect { .. } | Output::Rtt { .. } => {}
                 }
             }

@@ -103,6 +103,28 @@ fn a_digest_that_differs_in_quiet_starts_a_sync() {
 }
 
 #[test]
+fn a_comparison_ends_with_what_came_of_it_once_and_only_if_it_was_begun() {
+    let mut lab = Lab::new(2);
+    lab.run(Duration::from_secs(2));
+    lab.compared.clear();
+    let records = || proto::SyncRecords { updates: vec![update("p9")], wanted: Vec::new() };
+    lab.hear("p1", Body::SyncRecords(records()));
+    assert_eq!(lab.compared, [], "nobody was asked");
+    lab.digests_match = false;
+    lab.run(Duration::from_secs(1));
+    let asked = lab.compared.first().cloned().expect("a digest differs").0;
+    assert!(lab.compared.iter().all(|compared| compared.1.is_none()), "{:?}", lab.compared);
+    lab.compared.clear();
+    let wanted = proto::Update { record: bytes::Bytes::new(), ..update("p8") };
+    lab.hear(asked.as_str(), Body::SyncDiff(proto::SyncDiff { buckets: all_buckets(), entries: vec![wanted] }));
+    assert!(!lab.compared.iter().any(|compared| compared.1.is_some()), "a record is wanted");
+    lab.hear(asked.as_str(), Body::SyncRecords(records()));
+    lab.hear(asked.as_str(), Body::SyncRecords(records()));
+    let ended: Vec<_> = lab.compared.iter().filter(|compared| compared.1.is_some()).cloned().collect();
+    assert_eq!(ended, [(asked, Some(1))]);
+}
+
+#[test]
 fn a_sync_of_a_large_table_is_split_into_messages_that_the_other_side_takes() {
     let mut lab = Lab::with(1, membership::Options { max_members: 100_000, ..membership::Options::default() });
     let members = 20_000;

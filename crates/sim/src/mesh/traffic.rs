@@ -129,7 +129,7 @@ impl Mesh {
                 }
             }
             Output::Event(event) => self.log.add(self.now - self.started, &self.nodes[number].id, &event),
-            Output::Rtt { .. } => {}
+            Output::Rtt { .. } | Output::SyncStarted { .. } | Output::SyncEnded { .. } => {}
         }
     }
 
