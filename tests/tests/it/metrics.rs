@@ -10,7 +10,8 @@ use crate::control::Control;
 use crate::{Failure, LIMIT};
 
 /// Metrics that appear with their first fault, which a node among good ones never sees.
-const FAULTS: [&str; 5] = [
+const FAULTS: [&str; 6] = [
+    "mesh_gossip_detection_seconds",
     "mesh_gossip_dropped_total",
     "mesh_gossip_links_cut_total",
     "mesh_gossip_refused_by_others_total",
