@@ -254,7 +254,8 @@ impl<C: Chooser> Picker<C> {
 
 impl<C: Chooser> Replan for Picker<C> {
     fn replan(&self, roster: &Roster) {
-        self.plan.publish(Plan::of(roster, self.filters.list(), &self.chooser, &self.shared));
+        // The table publishes its roster next.
+        self.plan.publish_before_another(Plan::of(roster, self.filters.list(), &self.chooser, &self.shared));
         self.version.store(roster.version, Ordering::Release);
     }
 

@@ -63,14 +63,23 @@ impl<T: Send + Sync + 'static> Published<T> {
     /// Replaces the value for all readers that come after.
     pub fn publish(&self, value: T) {
         let guard = pin();
+        self.replace(value, &guard);
+        // Collects now: the epoch would wait for a batch of 64, which may be minutes and megabytes of old values.
+        guard.flush();
+    }
+
+    /// Publishes without collecting what was replaced: that is left to the next [`Published::publish`] on this thread.
+    pub(crate) fn publish_before_another(&self, value: T) {
+        self.replace(value, &pin());
+    }
+
+    fn replace(&self, value: T, guard: &Guard) {
         let new = Shared::from(Arc::into_raw(Arc::new(value)));
-        let old = self.slot.swap(new, Ordering::AcqRel, &guard);
+        let old = self.slot.swap(new, Ordering::AcqRel, guard);
         // SAFETY: the swap unlinked `old`, so no reader that pins from now on can reach it; readers that already did are
         // pinned, and the epoch runs this after they unpin. Each value is unlinked once, so its strong count is given
         // back once. `T: Send + Sync + 'static` may be dropped on any thread, at any time.
         unsafe { guard.defer_unchecked(move || drop(Arc::from_raw(old.as_raw()))) };
-        // Collects now: the epoch would wait for a batch of 64, which may be minutes and megabytes of old values.
-        guard.flush();
     }
 
     /// Returns the newest value, to be used no longer than `guard`: see [`Published::read`].

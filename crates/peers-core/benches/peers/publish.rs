@@ -10,7 +10,8 @@ use crate::made_up::peer;
 
 /// How many peers the limit is about.
 pub(crate) const PEERS: usize = 1_000;
-const AT_MOST: Duration = Duration::from_micros(20);
+/// Giving back what was replaced is part of it: a third of the time.
+const AT_MOST: Duration = Duration::from_micros(30);
 
 /// A table with one balancer, and two descriptions of one of its peers.
 pub(crate) struct Publish {
