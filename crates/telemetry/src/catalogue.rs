@@ -177,13 +177,13 @@ mod tests {
 
     #[test]
     fn buckets_ascend_and_both_spellings_of_the_round_trip_share_them() {
+        assert_eq!(RTT_MS_BUCKETS.len(), RTT_SECONDS_BUCKETS.len());
         for (millis, seconds) in RTT_MS_BUCKETS.iter().zip(RTT_SECONDS_BUCKETS) {
             assert!((millis / 1000.0 - seconds).abs() < 1e-12, "{millis} ms is not {seconds} s");
         }
         for metric in CATALOGUE {
             if let Kind::Histogram { buckets } = metric.kind {
                 assert!(buckets.is_sorted_by(|a, b| a < b), "{}", metric.name);
-                assert_eq!(buckets.len(), 15, "{}", metric.name);
             }
         }
     }
