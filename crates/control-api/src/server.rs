@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -132,7 +132,10 @@ impl Server {
                 Some(ended) = connections.join_next(), if !connections.is_empty() => log_panic(ended),
                 accepted = listener.accept() => match accepted {
                     Ok((_, remote)) if connections.len() >= limits.max_connections => too_many(remote),
-                    Ok((tcp, remote)) => drop(connections.spawn(Arc::clone(&http).serve(tcp, remote))),
+                    Ok((tcp, remote)) => {
+                        send_at_once(&tcp, remote);
+                        connections.spawn(Arc::clone(&http).serve(tcp, remote));
+                    }
                     Err(error) => pause_after(&error).await,
                 },
             }
@@ -152,6 +155,13 @@ async fn drain(mut connections: JoinSet<()>, drain_timeout: Duration) {
     if timeout(drain_timeout, all_ended).await.is_err() {
         tracing::warn!(open = connections.len(), ?drain_timeout, "control connections cut off: they did not drain");
         connections.shutdown().await;
+    }
+}
+
+/// Answers are written in a few pieces: Nagle's algorithm would hold back all but the first for 40 ms.
+fn send_at_once(tcp: &TcpStream, remote: SocketAddr) {
+    if let Err(error) = tcp.set_nodelay(true) {
+        tracing::debug!(%remote, %error, "control connection waits before it sends");
     }
 }
 

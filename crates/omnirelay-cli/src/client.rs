@@ -163,13 +163,17 @@ impl Client {
         if *scheme == Scheme::Http && !addrs.iter().all(|addr| addr.ip().is_loopback()) {
             return Err(RequestError::NotLoopback { host: host.clone() });
         }
-        TcpStream::connect(addrs.as_slice()).await.map_err(|source| {
+        let failed = |source: io::Error| {
             let endpoint = self.endpoint.clone();
             match source.kind() {
                 io::ErrorKind::ConnectionRefused => RequestError::Refused { endpoint, source },
                 _ => RequestError::Connect { endpoint, source },
             }
-        })
+        };
+        let tcp = TcpStream::connect(addrs.as_slice()).await.map_err(failed)?;
+        // The request follows the end of the handshake: Nagle's algorithm would hold it back for 40 ms.
+        tcp.set_nodelay(true).map_err(failed)?;
+        Ok(tcp)
     }
 
     async fn exchange<I>(&self, io: I, question: Question<'_>) -> Result<Bytes, RequestError>
