@@ -54,6 +54,8 @@ impl PeerHealth {
             }
             self.tracker.collect(now);
             self.board.refresh(now);
+            // A change was a look, too: at rest, where gossip changes once a second, one look a second is enough.
+            due.reset();
         }
     }
 
