@@ -1,6 +1,6 @@
 //! Who gets the next call.
 
-use crate::{Entropy, Group, Peer, PickCx, PickError};
+use crate::{Entropy, Group, Peer, PickCx, PickError, Sink};
 
 /// Chooses one peer of a group.
 ///
@@ -27,6 +27,9 @@ pub trait Chooser: Send + Sync + 'static {
     /// # Errors
     /// When it finds none; the variant says where to look instead.
     fn choose(&self, group: &Group, cx: &PickCx<'_>, entropy: &mut Entropy) -> Result<usize, Refusal>;
+
+    /// Hands metrics of its own to `sink`, if it has any, with `labels` on each: those of the balancer.
+    fn visit(&self, _labels: [(&'static str, &str); 2], _sink: &mut dyn Sink) {}
 }
 
 /// Who may get a call when the chosen peer cannot be had.
@@ -65,5 +68,9 @@ impl<C: Chooser + ?Sized> Chooser for Box<C> {
     #[inline]
     fn choose(&self, group: &Group, cx: &PickCx<'_>, entropy: &mut Entropy) -> Result<usize, Refusal> {
         (**self).choose(group, cx, entropy)
+    }
+
+    fn visit(&self, labels: [(&'static str, &str); 2], sink: &mut dyn Sink) {
+        (**self).visit(labels, sink);
     }
 }

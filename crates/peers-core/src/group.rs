@@ -153,6 +153,11 @@ impl Group {
         estimate * (pending as f32 + 1.0) * candidate.burden
     }
 
+    /// Returns the factor of the load of the peer at `index`: the usual weight over its own; infinite for weight 0.
+    pub(crate) fn burden(&self, index: usize) -> f32 {
+        self.candidates.get(index).map_or(f32::INFINITY, |candidate| candidate.burden)
+    }
+
     #[cold]
     fn is_usable(&self, candidate: &Candidate, cx: &PickCx<'_>, entropy: &mut Entropy) -> bool {
         let cell = &candidate.cell;

@@ -28,6 +28,8 @@ mod group;
 mod handle;
 mod labels;
 mod lease;
+mod load;
+mod load;
 mod local;
 #[cfg(all(test, loom))]
 mod models;
@@ -51,7 +53,8 @@ pub use cell::Http3Learned;
 pub use census::{LastPeer, Rails};
 pub use chooser::{Chooser, Reach, Refusal};
 pub use choosers::{
-    Adaptive, ConsistentHash, FewestPending, PickFirst, Random, RoundRobin, ShardAware, TwoRandom, Weighted, hash_key,
+    Adaptive, ConsistentHash, FewestPending, PickFirst, ProbeTicket, Probed, Random, RoundRobin, ShardAware, TwoRandom,
+    Weighted, hash_key,
 };
 pub use durations::DurationHistogram;
 pub use entropy::Entropy;
@@ -60,11 +63,13 @@ pub use group::{Group, PickCx};
 pub use handle::PeerHandle;
 pub use labels::LabelError;
 pub use lease::{Outcome, PeerKey, PeerLease};
+pub use load::{InFlight, LoadGauge, ServerLoad};
+pub use load::{InFlight, LoadGauge, ServerLoad};
 pub use local::LocalBalancer;
 pub use peer::{Health, Http3Hint, Lifecycle, Peer, PeerEndpoint, PeerUpdate, Protocol, Protocols, ShardsOwned};
 pub use pick_error::PickError;
 pub use ports::{
-    MembershipView, OutcomeObserver, PeerSource, PeerUpdates, ShardMapVersion, ShardOwners, VersionFuture,
+    LoadProbe, MembershipView, OutcomeObserver, PeerSource, PeerUpdates, ShardMapVersion, ShardOwners, VersionFuture,
 };
 pub use published::Published;
 pub use shared::{Local, TableOptions};

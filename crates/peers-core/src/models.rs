@@ -8,6 +8,7 @@ use loom::thread;
 
 use crate::breaker::{Admission, Breaker, Consequence, Failed, Pass, Severity};
 use crate::census::Census;
+use crate::choosers::probed::{Answer, Pool, steps};
 use crate::published::{Keeper, Kept};
 use crate::sync::Ordering;
 use crate::{BreakerOptions, BreakerState, Jitter, Tick};
@@ -177,5 +178,92 @@ fn a_peer_removed_while_it_opens_counts_for_nothing() {
         shared.0.retire(&shared.1);
         failing.join().expect("fails");
         assert_eq!(shared.1.out(), 0);
+    });
+}
+
+/// An answer that can be told from others by each of its parts.
+fn answer(nth: u32, asked_ms: u64) -> Answer {
+    Answer { key: nth, place: nth, asked: steps(at(asked_ms)), others: nth, latency_ns: nth as f32 }
+}
+
+fn at(ms: u64) -> Tick {
+    Tick::ZERO.after(Duration::from_millis(ms))
+}
+
+fn use_best<const SLOTS: usize>(pool: &Pool<SLOTS>, now_ms: u64) -> Option<Answer> {
+    let seen = pool.fresh(at(now_ms)).next()?;
+    pool.use_up(&seen).then_some(seen.answer)
+}
+
+#[test]
+fn an_answer_is_used_once_however_many_want_it() {
+    model(|| {
+        let pool = Arc::new(Pool::<1>::new());
+        pool.put(&answer(1, 0), 1);
+        let other = Arc::clone(&pool);
+        let using = thread::spawn(move || use_best(&other, 0));
+        let used = [use_best(&pool, 0), using.join().expect("uses")];
+        assert!(used == [Some(answer(1, 0)), None] || used == [None, Some(answer(1, 0))], "{used:?}");
+        assert_eq!(use_best(&pool, 0), None);
+    });
+}
+
+#[test]
+fn an_answer_is_used_as_often_as_it_may_be() {
+    model(|| {
+        let pool = Arc::new(Pool::<1>::new());
+        pool.put(&answer(1, 0), 2);
+        let other = Arc::clone(&pool);
+        let using = thread::spawn(move || use_best(&other, 0));
+        let at_once = [use_best(&pool, 0), using.join().expect("uses")];
+        let after = [use_best(&pool, 0), use_best(&pool, 0)];
+        assert_eq!(at_once.iter().chain(&after).flatten().count(), 2, "{at_once:?}, then {after:?}");
+    });
+}
+
+#[test]
+fn an_answer_that_is_replaced_is_used_whole_or_not_at_all() {
+    model(|| {
+        let pool = Arc::new(Pool::<1>::new());
+        pool.put(&answer(1, 0), 1);
+        let other = Arc::clone(&pool);
+        let putting = thread::spawn(move || {
+            // Asked for at the same time, so that nothing but the version tells them apart.
+            other.put(&answer(2, 0), 1);
+            other.put(&answer(3, 0), 1);
+        });
+        let used = [use_best(&pool, 0), use_best(&pool, 0)];
+        putting.join().expect("puts");
+        let all = [used[0], used[1], use_best(&pool, 0)];
+        let numbers: Vec<u32> = all.iter().flatten().map(|one| one.key).collect();
+        assert!(all.iter().flatten().all(|one| *one == answer(one.key, 0)), "torn: {all:?}");
+        assert!(numbers.is_sorted_by(|a, b| a < b), "one was used twice: {numbers:?}");
+    });
+}
+
+#[test]
+fn an_answer_that_has_expired_is_not_used_whatever_takes_its_place() {
+    model(|| {
+        let pool = Arc::new(Pool::<1>::new());
+        pool.put(&answer(1, 0), 1);
+        let other = Arc::clone(&pool);
+        let putting = thread::spawn(move || other.put(&answer(2, 1_001), 1));
+        let early = use_best(&pool, 1_001);
+        putting.join().expect("puts");
+        let late = use_best(&pool, 1_001);
+        assert_eq!([early, late].iter().flatten().collect::<Vec<_>>(), [&answer(2, 1_001)]);
+    });
+}
+
+#[test]
+fn answers_that_come_at_once_each_find_room() {
+    model(|| {
+        let pool = Arc::new(Pool::<2>::new());
+        let other = Arc::clone(&pool);
+        let putting = thread::spawn(move || other.put(&answer(1, 0), 1));
+        pool.put(&answer(2, 0), 1);
+        putting.join().expect("puts");
+        let used = [use_best(&pool, 0), use_best(&pool, 0)];
+        assert_eq!(used.iter().flatten().map(|one| one.key).sum::<u32>(), 3, "{used:?}");
     });
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use mesh_types::{Membership, NodeId};
 
-use crate::{Outcome, PeerUpdate, Tick};
+use crate::{Outcome, Peer, PeerUpdate, ProbeTicket, Tick};
 
 /// Resolves to a version of a snapshot.
 pub type VersionFuture<'a> = Pin<Box<dyn Future<Output = u64> + Send + 'a>>;
@@ -57,6 +57,17 @@ pub trait ShardOwners: Send + Sync {
     /// Calls `visit` with the owner of `shard` (`namespace/shard`) and then with its replicas, the best first, until it
     /// breaks. Calls it with nobody if nobody owns the shard.
     fn visit(&self, shard: &str, visit: &mut dyn FnMut(&NodeId) -> ControlFlow<()>);
+}
+
+/// Asks peers how busy they are, for [`Probed`](crate::Probed).
+///
+/// Called on the way of a pick, from any thread, so it must return at once: hand the question to whoever sends it, and
+/// drop the ticket where there is no room. At most 1,024 tickets of one chooser are out at a time; one that will not
+/// be answered should be dropped after a second, when its answer would count for nothing.
+pub trait LoadProbe: Send + Sync {
+    /// Begins to ask `peer`. What it says goes to [`ProbeTicket::answer`]; on the peer's side, a
+    /// [`LoadGauge`](crate::LoadGauge) knows it.
+    fn request(&self, peer: &Arc<Peer>, ticket: ProbeTicket);
 }
 
 /// Is told how calls to peers end, wherever they are made.

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::{
-    Adaptive, Chooser, ConsistentHash, FewestPending, Filters, PickFirst, Random, RoundRobin, ShardAware, ShardOwners,
-    TwoRandom, Weighted,
+    Adaptive, Chooser, ConsistentHash, FewestPending, Filters, LoadProbe, PickFirst, Probed, Random, RoundRobin,
+    ShardAware, ShardOwners, TwoRandom, Weighted,
 };
 
 /// Which filters and chooser a configuration names: `tiered > preferred > two-random:3`.
@@ -14,7 +14,7 @@ use crate::{
 /// Filters come first, joined by `>`; a text that names no chooser means `adaptive`, an empty one `round-robin`. Filters:
 /// `tiered`, `zone-aware`, `subset:<size>`, `preferred`. Choosers: `adaptive`, `round-robin` (`roundrobin`), `random`,
 /// `two-random[:<choices>]` (`two-random-choice`, `two-random-choices`, `2-random`), `fewest-pending` (`least-pending`),
-/// `weighted`, `hash[:<load percent>]`, `pick-first`, `shard`. Case does not matter.
+/// `weighted`, `probed[:<probes for a hundred picks>]`, `hash[:<load percent>]`, `pick-first`, `shard`. Case does not matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChooserSpec {
     filters: Vec<FilterName>,
@@ -37,6 +37,7 @@ enum ChooserName {
     TwoRandom(u8),
     FewestPending,
     Weighted,
+    Probed(u32),
     Hash(u32),
     PickFirst,
     Shard,
@@ -47,13 +48,17 @@ enum ChooserName {
 pub struct ChooserPorts {
     /// Who owns the shards; `shard` needs it.
     pub shards: Option<Arc<dyn ShardOwners>>,
+    /// Who asks peers for their load; `probed` needs it.
+    pub probe: Option<Arc<dyn LoadProbe>>,
     /// Seed of choices that last, such as the order of `pick-first`; each caller its own.
     pub seed: u64,
 }
 
 impl fmt::Debug for ChooserPorts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChooserPorts").field("shards", &self.shards.is_some()).field("seed", &self.seed).finish()
+        let mut out = f.debug_struct("ChooserPorts");
+        out.field("shards", &self.shards.is_some()).field("probe", &self.probe.is_some());
+        out.field("seed", &self.seed).finish()
     }
 }
 
@@ -90,6 +95,9 @@ pub enum BuildChooserError {
     /// `shard` was named, and nobody knows the shards' owners.
     #[error("chooser `shard` needs to know the owners of shards")]
     NoShardOwners,
+    /// `probed` was named, and nobody asks peers for their load.
+    #[error("chooser `probed` needs somebody who asks peers for their load")]
+    NoLoadProbe,
 }
 
 impl ChooserSpec {
@@ -116,6 +124,10 @@ impl ChooserSpec {
             ChooserName::TwoRandom(choices) => Box::new(TwoRandom::new(choices)),
             ChooserName::FewestPending => Box::new(FewestPending),
             ChooserName::Weighted => Box::new(Weighted),
+            ChooserName::Probed(percent) => {
+                let probe = ports.probe.as_ref().ok_or(BuildChooserError::NoLoadProbe)?;
+                Box::new(Probed::new(Arc::clone(probe), percent))
+            }
             ChooserName::Hash(load_percent) => Box::new(ConsistentHash::new(load_percent)),
             ChooserName::PickFirst => Box::new(PickFirst::new(ports.seed)),
             ChooserName::Shard => {
@@ -169,6 +181,12 @@ fn chooser(text: &str) -> Result<ChooserName, ParseChooserError> {
         "hash" => {
             let takes = "a load of 101 percent or more";
             return Ok(ChooserName::Hash(parse(text, number.or(Some("125")), 101..=u32::MAX, takes)?));
+        }
+        "probed" => {
+            if number.is_none() {
+                return Ok(ChooserName::Probed(Probed::DEFAULT_PERCENT));
+            }
+            return Ok(ChooserName::Probed(parse(text, number, 1..=Probed::PERCENT_MAX, "1 to 400 percent")?));
         }
         "adaptive" => ChooserName::Adaptive,
         "round-robin" | "roundrobin" => ChooserName::RoundRobin,

@@ -160,6 +160,7 @@ impl<C: Chooser> Balancer<C> {
         let chooser = ("chooser", self.chooser().name());
         let [service, transport]: [(&str, &str); 2] =
             [("rpc_service", &options.service), ("rpc_transport", &options.transport)];
+        self.chooser().visit([service, transport], sink);
         for (selection, count) in [("fallback", &counts.fallback), ("panic", &counts.panic)] {
             let labels = [service, transport, chooser, ("selection", selection)];
             sink.counter("omnirelay_peer_unusual_picks_total", &labels, count.load(StdOrdering::Relaxed));

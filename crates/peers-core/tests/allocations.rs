@@ -2,7 +2,10 @@
 
 #[path = "made_up/peer.rs"]
 mod made_up;
+#[path = "made_up/telling.rs"]
+mod telling;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use allocation_counter::measure;
@@ -11,6 +14,7 @@ use peers_core::{
 };
 
 use made_up::peer;
+use telling::Telling;
 
 fn table_of(count: usize) -> PeerTable {
     let table = PeerTable::new(TableOptions::default());
@@ -55,10 +59,12 @@ fn calls(balancer: &Balancer<Box<dyn Chooser>>, entropy: &mut Entropy, count: u6
 fn acquire_and_report_allocate_nothing() {
     // 97, so that no chooser that takes turns gives all failures to one peer.
     let table = table_of(97);
-    for name in ["round-robin", "random", "two-random", "fewest-pending", "weighted", "adaptive", "hash", "pick-first"]
-    {
+    let ports = ChooserPorts { probe: Some(Arc::new(Telling::default())), ..ChooserPorts::default() };
+    let of_all =
+        ["round-robin", "random", "two-random", "fewest-pending", "weighted", "adaptive", "hash", "pick-first"];
+    for name in of_all.into_iter().chain(["probed", "probed:25", "probed:400"]) {
         let spec: ChooserSpec = format!("tiered > preferred > {name}").parse().expect("a name");
-        let chooser = spec.chooser(&ChooserPorts::default()).expect("no port needed");
+        let chooser = spec.chooser(&ports).expect("the port that it needs");
         let balancer = table.balancer(spec.filters(), chooser);
         let mut entropy = Entropy::seeded(1);
         // The first pin of a thread registers it with the epoch.

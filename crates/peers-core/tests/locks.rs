@@ -9,6 +9,8 @@
 
 #[path = "made_up/peer.rs"]
 mod made_up;
+#[path = "made_up/telling.rs"]
+mod telling;
 
 use std::fs;
 use std::ops::Range;
@@ -25,6 +27,7 @@ use peers_core::{
 };
 
 use made_up::peer;
+use telling::Telling;
 
 const CALLS: u64 = 1_000_000;
 /// Longest that a test waits for threads that ought to be done within seconds.
@@ -123,15 +126,25 @@ fn call_in_every_way<C: Chooser>(balancer: &Balancer<C>, ill: &NodeId, calls: Ra
 
 #[test]
 fn a_million_calls_are_made_while_a_writer_holds_the_tables_lock() {
-    const NAMES: [&str; 8] =
-        ["round-robin", "random", "two-random", "fewest-pending", "weighted", "adaptive", "hash", "pick-first"];
+    const NAMES: [&str; 9] = [
+        "round-robin",
+        "random",
+        "two-random",
+        "fewest-pending",
+        "weighted",
+        "adaptive",
+        "probed",
+        "hash",
+        "pick-first",
+    ];
+    let ports = ChooserPorts { probe: Some(Arc::new(Telling::default())), ..ChooserPorts::default() };
     let table = Arc::new(table_of(20));
     let (stays, door) = (Arc::new(AtomicBool::new(false)), Arc::new(Barrier::new(2)));
     let staying = Staying { stays: Arc::clone(&stays), door: Arc::clone(&door) };
     let staying = table.balancer(Filters::none(), staying);
     let by_name = NAMES.map(|name| {
         let spec: ChooserSpec = format!("tiered > preferred > {name}").parse().expect("a name");
-        table.balancer(spec.filters(), spec.chooser(&ChooserPorts::default()).expect("no port needed"))
+        table.balancer(spec.filters(), spec.chooser(&ports).expect("the port that it needs"))
     });
     let before = staying.version();
     stays.store(true, Ordering::Release);

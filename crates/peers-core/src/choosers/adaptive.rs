@@ -19,7 +19,7 @@ impl Chooser for Adaptive {
         let Some((first, second)) = entropy.two_below(group.len()) else {
             return group.pending(0, cx, entropy).map(|_| 0).ok_or(Refusal::Unlucky);
         };
-        let mut best = Best { cost: f32::INFINITY, index: None };
+        let mut best = Best::default();
         best.consider(group, first, cx, entropy);
         best.consider(group, second, cx, entropy);
         if let Some(third) = other_than(first, second, group.len(), entropy) {
@@ -29,14 +29,22 @@ impl Chooser for Adaptive {
     }
 }
 
-struct Best {
+/// The usable peer of the lowest cost so far.
+pub(super) struct Best {
     cost: f32,
-    index: Option<usize>,
+    pub(super) index: Option<usize>,
+}
+
+impl Default for Best {
+    #[inline(always)]
+    fn default() -> Self {
+        Self { cost: f32::INFINITY, index: None }
+    }
 }
 
 impl Best {
     #[inline(always)]
-    fn consider(&mut self, group: &Group, index: usize, cx: &PickCx<'_>, entropy: &mut Entropy) {
+    pub(super) fn consider(&mut self, group: &Group, index: usize, cx: &PickCx<'_>, entropy: &mut Entropy) {
         if let Some(pending) = group.pending(index, cx, entropy) {
             let cost = group.cost(index, pending, cx.now);
             if cost < self.cost {

@@ -7,11 +7,12 @@ use std::time::Duration;
 use mesh_types::NodeId;
 use peers_core::{
     Adaptive, Balancer, BuildChooserError, Chooser, ChooserPorts, ChooserSpec, ConsistentHash, Entropy, FewestPending,
-    Filters, Outcome, ParseChooserError, PeerLease, PeerTable, PeerUpdate, PickCx, PickError, PickFirst, Random,
-    RoundRobin, ShardAware, ShardMapVersion, ShardOwners, TableOptions, TwoRandom, Weighted, hash_key,
+    Filters, Outcome, ParseChooserError, PeerLease, PeerTable, PeerUpdate, PickCx, PickError, PickFirst, Probed,
+    Random, RoundRobin, ShardAware, ShardMapVersion, ShardOwners, TableOptions, TwoRandom, Weighted, hash_key,
 };
 
 use crate::support::{at, id, labelled, number, numbered, picks, table_of, tally};
+use crate::telling::Telling;
 
 fn cx() -> PickCx<'static> {
     PickCx::at(at(0))
@@ -53,6 +54,7 @@ fn no_chooser_picks_a_peer_that_drains_is_isolated_or_is_gone_and_all_take_up_a_
     check_usable_only(FewestPending, true);
     check_usable_only(Weighted, true);
     check_usable_only(Adaptive, true);
+    check_usable_only(Probed::new(Arc::new(Telling::default()), 100), true);
     check_usable_only(ConsistentHash::default(), true);
     check_usable_only(PickFirst::new(3), false);
 }
@@ -60,13 +62,14 @@ fn no_chooser_picks_a_peer_that_drains_is_isolated_or_is_gone_and_all_take_up_a_
 #[test]
 fn one_seed_gives_one_sequence() {
     let sequence = |name: &str| {
-        let chooser = name.parse::<ChooserSpec>().map(|spec| spec.chooser(&ChooserPorts::default()));
-        let chooser = chooser.expect("a name").expect("no port needed");
+        let ports = ChooserPorts { probe: Some(Arc::new(Telling::default())), ..ChooserPorts::default() };
+        let chooser = name.parse::<ChooserSpec>().map(|spec| spec.chooser(&ports));
+        let chooser = chooser.expect("a name").expect("all ports that it needs");
         picks(&table_of(10, TableOptions::default()).balancer(Filters::none(), chooser), &cx(), 12)
     };
     assert_eq!(sequence("round-robin"), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]);
     let random = sequence("random");
-    for name in ["random", "two-random", "fewest-pending", "weighted", "adaptive", "hash", "pick-first"] {
+    for name in ["random", "two-random", "fewest-pending", "weighted", "adaptive", "probed", "hash", "pick-first"] {
         assert_eq!(sequence(name), sequence(name), "{name}");
     }
     // Nobody is busy, so two random ones tie, and the first of a tie is the one that `random` takes.
@@ -261,7 +264,8 @@ fn a_shard_goes_to_its_owner_then_to_a_replica_and_to_nobody_else() {
 #[test]
 fn choosers_go_by_the_names_that_configurations_have() {
     let name = |text: &str| -> Result<&str, ParseChooserError> {
-        let ports = ChooserPorts { shards: Some(Arc::new(Shards { newest: 4 })), seed: 1 };
+        let (shards, probe) = (Arc::new(Shards { newest: 4 }), Arc::new(Telling::default()));
+        let ports = ChooserPorts { shards: Some(shards), probe: Some(probe), seed: 1 };
         Ok(text.parse::<ChooserSpec>()?.chooser(&ports).map_or("", |chooser| chooser.name()))
     };
     let cases = [
@@ -277,6 +281,8 @@ fn choosers_go_by_the_names_that_configurations_have() {
         ("random", "random"),
         ("weighted", "weighted"),
         ("adaptive", "adaptive"),
+        ("probed", "probed"),
+        ("probed:25", "probed"),
         ("hash:150", "hash"),
         ("pick-first", "pick-first"),
         ("shard", "shard"),
@@ -288,10 +294,13 @@ fn choosers_go_by_the_names_that_configurations_have() {
     }
     let number = |word: &str, takes| Err(ParseChooserError::Number { word: word.to_owned(), takes });
     assert_eq!(name("two-random:11"), number("two-random:11", "2 to 10 choices"));
+    assert_eq!(name("probed:0"), number("probed:0", "1 to 400 percent"));
     assert_eq!(name("subset"), number("subset", "a size of 1 or more"));
     assert_eq!(name("adaptive:3"), number("adaptive:3", "no number"));
     assert_eq!(name("bogus"), Err(ParseChooserError::Unknown { word: "bogus".to_owned() }));
     assert_eq!(name("random > tiered"), Err(ParseChooserError::NotAFilter { word: "random".to_owned() }));
-    let shard = "shard".parse::<ChooserSpec>().map(|spec| spec.chooser(&ChooserPorts::default()).map(drop));
-    assert_eq!(shard, Ok(Err(BuildChooserError::NoShardOwners)));
+    let without_ports =
+        |text: &str| text.parse::<ChooserSpec>().map(|spec| spec.chooser(&ChooserPorts::default()).map(drop));
+    assert_eq!(without_ports("shard"), Ok(Err(BuildChooserError::NoShardOwners)));
+    assert_eq!(without_ports("probed"), Ok(Err(BuildChooserError::NoLoadProbe)));
 }

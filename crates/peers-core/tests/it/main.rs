@@ -7,7 +7,10 @@ mod errors;
 mod filters;
 mod leases;
 mod local;
+mod probed;
 mod support;
 mod table;
 mod table_model;
 mod telemetry;
+#[path = "../made_up/telling.rs"]
+mod telling;

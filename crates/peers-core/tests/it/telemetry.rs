@@ -1,13 +1,15 @@
 //! What a scrape reads.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use peers_core::{
-    BreakerOptions, DurationHistogram, Filters, Labels, Outcome, PickCx, PickError, Random, RoundRobin, Sink,
+    BreakerOptions, DurationHistogram, Filters, Labels, Outcome, PickCx, PickError, Probed, Random, RoundRobin, Sink,
     TableOptions,
 };
 
 use crate::support::{at, table_of};
+use crate::telling::Telling;
 
 #[derive(Default)]
 struct Scrape(BTreeMap<String, f64>);
@@ -118,4 +120,19 @@ fn refusals_are_counted_by_their_reason() {
     scrape.check("omnirelay_peer_lease_rejected_total", ",chooser=random,peer_rejection_reason=busy", 1.0);
     scrape.check("omnirelay_peer_lease_rejected_total", ",chooser=random,peer_rejection_reason=breaker_open", 1.0);
     scrape.check("omnirelay_peer_pool_exhausted_total", ",chooser=random", 2.0);
+}
+
+#[test]
+fn a_scrape_tells_what_a_probing_balancer_has_asked_and_used() {
+    let table = table_of(2, options());
+    let balancer = table.balancer(Filters::none(), Probed::new(Arc::new(Telling::default()), 100));
+    for _ in 0..40 {
+        balancer.acquire(&PickCx::at(at(0))).expect("usable").report(at(3), Outcome::Success);
+    }
+    let mut scrape = Scrape::default();
+    balancer.visit(&mut scrape);
+    scrape.check("omnirelay_peer_probes_total", "", 40.0);
+    scrape.check("omnirelay_peer_probe_answers_total", "", 40.0);
+    // Two answers have to be there before any is used.
+    scrape.check("omnirelay_peer_probe_answers_used_total", "", 38.0);
 }
