@@ -29,7 +29,6 @@ mod handle;
 mod labels;
 mod lease;
 mod load;
-mod load;
 mod local;
 #[cfg(all(test, loom))]
 mod models;
@@ -63,7 +62,6 @@ pub use group::{Group, PickCx};
 pub use handle::PeerHandle;
 pub use labels::LabelError;
 pub use lease::{Outcome, PeerKey, PeerLease};
-pub use load::{InFlight, LoadGauge, ServerLoad};
 pub use load::{InFlight, LoadGauge, ServerLoad};
 pub use local::LocalBalancer;
 pub use peer::{Health, Http3Hint, Lifecycle, Peer, PeerEndpoint, PeerUpdate, Protocol, Protocols, ShardsOwned};
