@@ -38,6 +38,9 @@ pub struct Options {
     pub fanout: u8,
     /// Time in which a silent member is judged; see [`membership::Options::suspicion_interval`]. Default 5 s.
     pub suspicion_interval: Duration,
+    /// How long an unreachable member has to deny it before it is dead; see [`membership::Options::dead_after`]. Default half of
+    /// `suspicion_interval`.
+    pub dead_after: Option<Duration>,
     /// Longest wait for an answer; see [`membership::Options::ping_timeout`]. Default 2 s.
     pub ping_timeout: Duration,
     /// Most sends of one update per link; see [`membership::Options::retransmit_limit`]. Default 3.
@@ -96,6 +99,7 @@ impl Options {
             interval: protocol.interval,
             fanout: protocol.fanout,
             suspicion_interval: protocol.suspicion_interval,
+            dead_after: protocol.dead_after,
             ping_timeout: protocol.ping_timeout,
             retransmit_limit: protocol.retransmit_limit,
             metadata_refresh_period: protocol.metadata_refresh_period,
@@ -142,6 +146,7 @@ impl Options {
             interval: self.interval,
             fanout: self.fanout,
             suspicion_interval: self.suspicion_interval,
+            dead_after: self.dead_after,
             ping_timeout: self.ping_timeout,
             retransmit_limit: self.retransmit_limit,
             metadata_refresh_period: self.metadata_refresh_period,

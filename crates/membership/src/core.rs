@@ -84,6 +84,8 @@ pub struct Core {
     pub(crate) syncs: Syncs,
     /// When which life of a member departed: its timers are set by that.
     pub(crate) departures: BTreeMap<NodeId, (Instant, BootEpoch)>,
+    /// When which unreachable members are dead, unless they deny it.
+    pub(crate) dooms: BTreeMap<NodeId, (Instant, Claim)>,
     pub(crate) timers: BTreeSet<(Instant, Timer)>,
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) stats: Stats,
@@ -122,6 +124,7 @@ impl Core {
             verifications: BTreeMap::new(),
             syncs: Syncs::default(),
             departures: BTreeMap::new(),
+            dooms: BTreeMap::new(),
             timers: BTreeSet::new(),
             outputs: VecDeque::new(),
             stats: Stats::default(),

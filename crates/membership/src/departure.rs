@@ -37,6 +37,7 @@ impl Core {
         self.departures.remove(node);
         if self.is_departed(node, boot_epoch) {
             self.table.remove(node);
+            self.spare(node);
             self.syncs.forget(node);
             self.flaps.forget(node);
             self.responses.forget(node);

@@ -237,6 +237,9 @@ impl Core {
             }
             self.relink(!is_alive);
         }
+        if merged.after.standing != Standing::Unreachable {
+            self.spare(node);
+        }
         match merged.after.standing {
             Standing::Unreachable => {
                 self.note_flap(node, merged, now);

@@ -37,6 +37,7 @@
 
 mod claim;
 mod core;
+mod death;
 mod departure;
 mod dissemination;
 mod event;

@@ -11,9 +11,16 @@ pub struct Options {
     /// Links of the overlay a node aims at; default 8, 2 to 32. More spreads news over lossier networks and
     /// costs that many copies of every update. Odd values round up: links come in pairs, one ring each.
     pub fanout: u8,
-    /// Longest time from the first missed probe to the member being [dead](mesh_types::MemberState::Dead), once a quorum agrees; default 5 s,
-    /// at least twice `interval` and at most 10 minutes. Longer forgives longer pauses.
+    /// Longest time from the first missed probe to the member being [dead](mesh_types::MemberState::Dead), once a quorum agrees
+    /// and unless `dead_after` says otherwise; default 5 s, at least twice `interval` and at most 10 minutes. Longer forgives
+    /// longer pauses.
     pub suspicion_interval: Duration,
+    /// How long an unreachable member has to deny it before it is [dead](mesh_types::MemberState::Dead), which is final for its
+    /// life; unset, half of `suspicion_interval`; valid is a quarter of `suspicion_interval` to 24 hours. It counts from when
+    /// the verdict could come at the earliest, a fifth of `suspicion_interval` after the first missed probe; a verdict that
+    /// comes late leaves half of it at least. Longer lets a member come back without a new life; what waits for death waits
+    /// with it.
+    pub dead_after: Option<Duration>,
     /// Longest wait for the answer to a probe; default 2 s, 10 ms up to `suspicion_interval`. The wait adapts to four
     /// times the smoothed round trip, from 100 ms up to this.
     pub ping_timeout: Duration,
@@ -33,6 +40,7 @@ impl Default for Options {
             interval: Duration::from_secs(1),
             fanout: 8,
             suspicion_interval: Duration::from_secs(5),
+            dead_after: None,
             ping_timeout: Duration::from_secs(2),
             retransmit_limit: 3,
             metadata_refresh_period: Duration::from_secs(30),
@@ -71,6 +79,10 @@ impl Options {
         if self.suspicion_interval < self.interval * 2 || self.suspicion_interval > secs(600) {
             return wrong("suspicionInterval", format!("{:?}", self.suspicion_interval), "twice interval to 10m");
         }
+        let dead_after = self.dead_after();
+        if dead_after < self.suspicion_interval / 4 || dead_after > secs(24 * 3600) {
+            return wrong("deadAfter", format!("{dead_after:?}"), "a quarter of suspicionInterval to 24h");
+        }
         if self.ping_timeout < ms(10) || self.ping_timeout > self.suspicion_interval {
             return wrong("pingTimeout", format!("{:?}", self.ping_timeout), "10ms to suspicionInterval");
         }
@@ -99,14 +111,9 @@ impl Options {
         self.suspicion_interval / 5
     }
 
-    /// Time from the first missed probe to death.
+    /// Time in which an unreachable member can deny it.
     pub(crate) fn dead_after(&self) -> Duration {
-        self.suspicion_interval * 7 / 10
-    }
-
-    /// Least time that a member is unreachable before it is dead, so that it can still refute.
-    pub(crate) fn refute_window(&self) -> Duration {
-        self.suspicion_interval / 4
+        self.dead_after.unwrap_or(self.suspicion_interval / 2)
     }
 }
 
@@ -131,6 +138,10 @@ mod tests {
         check(|o| o.fanout = 1, Some("fanout"));
         check(|o| o.suspicion_interval = Duration::from_secs(2), None);
         check(|o| o.suspicion_interval = Duration::from_millis(1_999), Some("suspicionInterval"));
+        check(|o| o.dead_after = Some(Duration::from_millis(1_250)), None);
+        check(|o| o.dead_after = Some(Duration::from_millis(1_249)), Some("deadAfter"));
+        check(|o| o.dead_after = Some(Duration::from_secs(86_400)), None);
+        check(|o| o.dead_after = Some(Duration::from_secs(86_401)), Some("deadAfter"));
         check(|o| o.ping_timeout = Duration::from_secs(5), None);
         check(|o| o.ping_timeout = Duration::from_millis(5_001), Some("pingTimeout"));
         check(|o| o.retransmit_limit = 0, Some("retransmitLimit"));

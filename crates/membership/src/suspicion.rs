@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use mesh_proto::gossip as proto;
 use mesh_proto::gossip::envelope::Body as ProtoBody;
-use mesh_types::{BootEpoch, Incarnation, NodeId};
+use mesh_types::NodeId;
 use rand::RngExt;
 use twox_hash::XxHash64;
 
@@ -295,11 +295,10 @@ impl Core {
         let claim = Claim { standing: Standing::Unreachable, ..accusation.claim };
         let first_missed = accusation.first_missed;
         self.declare(subject, claim, witnesses, now);
-        let at = (first_missed + self.options.dead_after()).max(now + self.options.refute_window());
-        self.schedule(at, Timer::Death(subject.clone(), claim.boot_epoch, claim.incarnation));
+        self.follow_up(subject, claim, first_missed, now);
     }
 
-    fn declare(&mut self, subject: &NodeId, claim: Claim, witnesses: Vec<NodeId>, now: Instant) {
+    pub(crate) fn declare(&mut self, subject: &NodeId, claim: Claim, witnesses: Vec<NodeId>, now: Instant) {
         let Some(entry) = self.table.get(subject) else { return };
         let metadata_version = entry.metadata_version;
         let record = entry.record.as_ref().map(|record| record.bytes.clone()).unwrap_or_default();
@@ -308,25 +307,6 @@ impl Core {
         self.learn_one(None, verdict, true, now);
         // The accused hears it first hand, so that it can deny it.
         self.tell(subject, subject);
-    }
-
-    /// Somebody else's verdict: if its author does not follow up, this node will.
-    pub(crate) fn expect_death(&mut self, subject: &NodeId, claim: Claim, now: Instant) {
-        let after = self.options.suspicion_interval.mul_f64(self.rng.random_range(0.7..0.8));
-        self.schedule(now + after, Timer::Death(subject.clone(), claim.boot_epoch, claim.incarnation));
-    }
-
-    pub(crate) fn on_death_due(
-        &mut self,
-        subject: &NodeId,
-        boot_epoch: BootEpoch,
-        incarnation: Incarnation,
-        now: Instant,
-    ) {
-        let doomed = Claim { boot_epoch, incarnation, standing: Standing::Unreachable };
-        let Some(entry) = self.table.get(subject).filter(|entry| entry.claim == doomed) else { return };
-        let witnesses = entry.witnesses.clone();
-        self.declare(subject, Claim { standing: Standing::Dead, ..doomed }, witnesses, now);
     }
 
     /// The subject answered this node. Where nobody has confirmed the accusation, that will do.

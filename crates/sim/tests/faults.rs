@@ -152,6 +152,23 @@ fn halves_that_were_apart_longer_than_the_departed_are_shown_find_together_again
 }
 
 #[test]
+fn nobody_dies_of_a_cut_that_heals_before_unreachable_members_are_dead() {
+    let options = membership::Options { dead_after: Some(secs(60)), ..membership::Options::default() };
+    let mut mesh = joined(Settings { nodes: 32, seed: 8, seeds: 2, options, ..Settings::default() });
+    mesh.run_for(secs(3));
+    let lives: Vec<_> = (0..32).map(|number| mesh.core(number).map(membership::Core::boot_epoch)).collect();
+    mesh.partition(16);
+    mesh.run_for(secs(30));
+    assert!(mesh.counts().get("unreachable").is_some_and(|seen| *seen >= 2 * 16 * 16), "{:?}", mesh.counts());
+    mesh.heal();
+    assert!(mesh.run_until(secs(10), |mesh| mesh.all_see_all() && mesh.digests_agree()).is_some());
+    mesh.run_for(secs(120));
+    assert_eq!(mesh.counts().get("dead"), None);
+    let same: Vec<_> = (0..32).map(|number| mesh.core(number).map(membership::Core::boot_epoch)).collect();
+    assert_eq!(same, lives);
+}
+
+#[test]
 fn a_run_under_faults_has_the_same_log_for_the_same_seed() {
     let run = |seed| {
         let mut mesh = joined(Settings { nodes: 32, seed, ..Settings::default() }.lossy(0.1));

@@ -245,3 +245,51 @@ fn death_comes_from_any_member_if_the_author_of_the_verdict_falls_silent() {
     lab.run(Duration::from_millis(520));
     assert_eq!(lab.state("p1"), Some(MemberState::Dead));
 }
+
+/// Returns how long after the first verdict on `p1` it is dead, for its author or for one who hears it.
+fn death_after(dead_after: Option<Duration>, by: Verdict) -> Duration {
+    let options = Options { dead_after, ..Options::default() };
+    let mut lab = Lab::with(5, options);
+    lab.silence("p1");
+    match by {
+        Verdict::Own => lab.verifiers = Verifiers::Confirm,
+        Verdict::Heard => {
+            lab.hear_updates("p2", vec![crate::kit::verdict("p1", State::Unreachable, &["p2", "p3", "p4", "p5"])]);
+        }
+    }
+    lab.run_until("unreachable", |lab| lab.state("p1") == Some(MemberState::Unreachable));
+    lab.run_until("dead", |lab| lab.state("p1") == Some(MemberState::Dead))
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Verdict {
+    Own,
+    Heard,
+}
+
+#[test]
+fn an_unreachable_member_is_dead_after_the_time_set_for_it_and_half_of_the_suspicion_interval_else() {
+    let (own, heard) = (|after| death_after(after, Verdict::Own), |after| death_after(after, Verdict::Heard));
+    assert_eq!((own(None), own(Some(SECOND * 20))), (SECOND * 5 / 2, SECOND * 20));
+    for (set, after) in [(None, SECOND * 5 / 2), (Some(SECOND * 20), SECOND * 20)] {
+        let took = heard(set);
+        assert!(took >= after.mul_f64(1.4) && took <= after.mul_f64(1.6), "the author has {after:?}, others {took:?}");
+    }
+}
+
+#[test]
+fn a_member_that_is_declared_and_denies_it_again_and_again_has_one_date_of_death() {
+    let day = Duration::from_secs(86_400);
+    let mut lab = Lab::with(5, Options { dead_after: Some(day), metadata_refresh_period: day, ..Options::default() });
+    let mut timers = Vec::new();
+    for incarnation in 0..20 {
+        let unreachable = crate::kit::verdict("p1", State::Unreachable, &["p2", "p3", "p4", "p5"]);
+        lab.hear_updates("p2", vec![proto::Update { incarnation, ..unreachable }]);
+        lab.run(SECOND);
+        timers.push(lab.core.timers_set());
+        lab.hear_updates("p2", vec![proto::Update { incarnation: incarnation + 1, ..update("p1") }]);
+        lab.run(SECOND);
+    }
+    let most = timers.iter().max();
+    assert!(most <= Some(&(timers[0] + 12)), "{timers:?}");
+}

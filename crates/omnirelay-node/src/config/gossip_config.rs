@@ -35,6 +35,8 @@ pub(crate) struct GossipConfig {
     pub(crate) interval: Duration,
     pub(crate) fanout: u8,
     pub(crate) suspicion_interval: Duration,
+    /// Unset: half of the suspicion interval.
+    pub(crate) dead_after: Option<Duration>,
     pub(crate) ping_timeout: Duration,
     pub(crate) retransmit_limit: u8,
     pub(crate) metadata_refresh_period: Duration,
@@ -62,6 +64,7 @@ impl GossipConfig {
             interval: reader.value(keys::INTERVAL),
             fanout: reader.value(keys::FANOUT),
             suspicion_interval: reader.value(keys::SUSPICION_INTERVAL),
+            dead_after: reader.optional(keys::DEAD_AFTER),
             ping_timeout: reader.value(keys::PING_TIMEOUT),
             retransmit_limit: reader.value(keys::RETRANSMIT_LIMIT),
             metadata_refresh_period: reader.value(keys::METADATA_REFRESH_PERIOD),
@@ -84,6 +87,7 @@ impl GossipConfig {
             interval: self.interval,
             fanout: self.fanout,
             suspicion_interval: self.suspicion_interval,
+            dead_after: self.dead_after,
             ping_timeout: self.ping_timeout,
             retransmit_limit: self.retransmit_limit,
             metadata_refresh_period: self.metadata_refresh_period,
@@ -144,7 +148,7 @@ pub(crate) fn out_of_range(settings: &Settings) -> Vec<Problem> {
             problems.push(Problem::WrongValue { origin, key: path, found: error.value, valid });
         }
         named.push(error.option);
-        match key.and_then(|key| healed.with_default(key)) {
+        match key.map(|key| healed.with_default(key)) {
             Some(next) => healed = next,
             None => return problems,
         }

@@ -75,6 +75,7 @@ keys! {
     INTERVAL = "mesh.gossip.interval", Text, Some("1s");
     FANOUT = "mesh.gossip.fanout", Number, Some("8");
     SUSPICION_INTERVAL = "mesh.gossip.suspicionInterval", Text, Some("5s");
+    DEAD_AFTER = "mesh.gossip.deadAfter", Text, None;
     PING_TIMEOUT = "mesh.gossip.pingTimeout", Text, Some("2s");
     RETRANSMIT_LIMIT = "mesh.gossip.retransmitLimit", Number, Some("3");
     METADATA_REFRESH_PERIOD = "mesh.gossip.metadataRefreshPeriod", Text, Some("30s");

@@ -57,10 +57,10 @@ impl Settings {
         self.figment.find_value(key.path).ok()
     }
 
-    /// Returns the same settings with `key` at its default, `None` if it has none.
-    pub(crate) fn with_default(&self, key: &'static Key) -> Option<Self> {
-        let layer = env::layer(Origin::Default, key, None, key.default?);
-        Some(Self { figment: self.figment.clone().merge(layer) })
+    /// Returns the same settings with `key` at its default. Without one it is text that fits no number and no duration: unset.
+    pub(crate) fn with_default(&self, key: &'static Key) -> Self {
+        let layer = env::layer(Origin::Default, key, None, key.default.unwrap_or_default());
+        Self { figment: self.figment.clone().merge(layer) }
     }
 
     pub(crate) fn is_set(&self, key: &Key) -> bool {
