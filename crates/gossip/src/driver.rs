@@ -18,7 +18,7 @@ use tracing::{debug, error, info, warn};
 use crate::accept;
 use crate::close::{Close, close, refused_by_other};
 use crate::dial::{Dial, DialError, Target};
-use crate::handle::Shared;
+use crate::handle::DriversShare;
 use crate::labels::{ChangeLabels, ChangeLabelsError, changed};
 use crate::link::{NewLink, Report};
 use crate::links::{Link, Links};
@@ -64,8 +64,7 @@ pub(crate) struct Driver {
     core: Core,
     endpoint: quinn::Endpoint,
     trust: Trust,
-    shared: Arc<Shared>,
-    label_changes: mpsc::Receiver<ChangeLabels>,
+    share: DriversShare,
     links: Links,
     /// Dials under way, with what waits for them.
     dials: BTreeMap<Target, VecDeque<(Channel, Bytes)>>,
@@ -87,7 +86,7 @@ impl Driver {
         core: Core,
         endpoint: quinn::Endpoint,
         trust: Trust,
-        (shared, label_changes): (Arc<Shared>, mpsc::Receiver<ChangeLabels>),
+        share: DriversShare,
         max_links: usize,
     ) -> Self {
         let (reporter, reports) = mpsc::channel(REPORTS);
@@ -97,8 +96,7 @@ impl Driver {
             core,
             endpoint,
             trust,
-            shared,
-            label_changes,
+            share,
             dials: BTreeMap::new(),
             patience: BTreeMap::new(),
             reports,
@@ -126,7 +124,7 @@ impl Driver {
                 () = shutdown.cancelled() => break Ok(()),
                 Some(report) = self.reports.recv() => self.take_reports(report),
                 () = sleep_until(due.into()) => self.on_timer(due),
-                Some(change) = self.label_changes.recv() => self.change_labels(change),
+                Some(change) = self.share.label_changes.recv() => self.change_labels(change),
                 incoming = self.endpoint.accept() => match incoming {
                     Some(incoming) => self.admit(incoming),
                     None => break Err(RunError::EndpointClosed),
@@ -152,7 +150,7 @@ impl Driver {
     }
 
     fn change_labels(&mut self, ChangeLabels { changes, answer }: ChangeLabels) {
-        let view = self.shared.current();
+        let view = self.share.shared.current();
         let Some(own) = view.get(&self.local) else { return };
         let input = Input::SetMetadata(changed(&own.metadata, changes));
         let made = self.core.handle(input, now()).map_err(ChangeLabelsError::Invalid);
@@ -301,7 +299,7 @@ impl Driver {
             self.published = membership.version;
             observe::membership(&membership);
             observe::totals(self.core.stats(), self.links.len(), self.core.queue_depth());
-            self.shared.publish(membership);
+            self.share.shared.publish(membership);
         }
     }
 
@@ -331,7 +329,7 @@ impl Driver {
     fn note(&mut self, event: &Event) {
         observe::event(event);
         self.spans.on_event(event, now());
-        self.shared.tell(event, now());
+        self.share.shared.tell(event, now());
     }
 
     fn send(&mut self, to: &NodeId, endpoint: Option<Endpoint>, channel: Channel, bytes: Bytes) {

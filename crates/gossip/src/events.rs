@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use membership::Event;
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
+use tokio_util::sync::CancellationToken;
 
 /// Happenings that are kept for a follower who is behind.
 pub(crate) const KEPT: usize = 512;
@@ -31,22 +32,28 @@ pub struct Missed {
 #[derive(Debug)]
 pub struct Events {
     receiver: broadcast::Receiver<Happened>,
+    ended: CancellationToken,
 }
 
 impl Events {
-    pub(crate) const fn new(receiver: broadcast::Receiver<Happened>) -> Self {
-        Self { receiver }
+    pub(crate) const fn new(receiver: broadcast::Receiver<Happened>, ended: CancellationToken) -> Self {
+        Self { receiver, ended }
     }
 
-    /// Waits for the next happening; `None` once the last [`Handle`](crate::Handle) is gone.
+    /// Waits for the next happening; `None` once the service has ended and all has been read.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Result<Happened, Missed>> {
-        match self.receiver.recv().await {
-            Ok(happened) => Some(Ok(happened)),
-            Err(RecvError::Lagged(count)) => Some(Err(Missed { count })),
-            Err(RecvError::Closed) => None,
+        tokio::select! {
+            biased;
+            received = self.receiver.recv() => match received {
+                Ok(happened) => Some(Ok(happened)),
+                Err(RecvError::Lagged(count)) => Some(Err(Missed { count })),
+                Err(RecvError::Closed) => None,
+            },
+            // Whatever was told before the end came from the arm above, which is asked first.
+            () = self.ended.cancelled() => self.try_next(),
         }
     }
 

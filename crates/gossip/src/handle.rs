@@ -9,6 +9,7 @@ use membership::Event;
 use mesh_types::{Membership, NodeId};
 use peers_core::{MembershipView, Peer, PeerSource, PeerUpdate, PeerUpdates, Published, VersionFuture};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::events::{Events, Happened, KEPT};
 use crate::labels::{ChangeLabels, ChangeLabelsError, LabelChanges, WAITING};
@@ -21,14 +22,28 @@ pub(crate) struct Shared {
     /// Made for the first follower: most nodes have none.
     events: OnceLock<broadcast::Sender<Happened>>,
     label_changes: mpsc::Sender<ChangeLabels>,
+    ended: CancellationToken,
+}
+
+/// What the driver alone has of what it shares.
+#[derive(Debug)]
+pub(crate) struct DriversShare {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) label_changes: mpsc::Receiver<ChangeLabels>,
+    /// Tells the readers, once it is gone, that there will be nothing new.
+    _alive: DropGuard,
 }
 
 impl Shared {
-    /// Makes what is shared, and where the driver takes changes of labels from.
-    pub(crate) fn new(membership: Membership) -> (Self, mpsc::Receiver<ChangeLabels>) {
+    /// Makes what is shared, for the driver.
+    pub(crate) fn start(membership: Membership) -> DriversShare {
         let version = watch::Sender::new(membership.version);
         let (label_changes, taken) = mpsc::channel(WAITING);
-        (Self { membership: Published::new(membership), version, events: OnceLock::new(), label_changes }, taken)
+        let ended = CancellationToken::new();
+        let _alive = ended.clone().drop_guard();
+        let membership = Published::new(membership);
+        let shared = Arc::new(Self { membership, version, events: OnceLock::new(), label_changes, ended });
+        DriversShare { shared, label_changes: taken, _alive }
     }
 
     pub(crate) fn publish(&self, membership: Membership) {
@@ -65,7 +80,17 @@ impl Handle {
     /// the membership shows already may still come as an event.
     #[must_use]
     pub fn events(&self) -> Events {
-        Events::new(self.shared.events.get_or_init(|| broadcast::Sender::new(KEPT)).subscribe())
+        let receiver = self.shared.events.get_or_init(|| broadcast::Sender::new(KEPT)).subscribe();
+        Events::new(receiver, self.shared.ended.clone())
+    }
+
+    /// Waits until the service has ended: from then on nothing changes. [`Events`] and the lists of
+    /// [`PeerSource::subscribe`] end by themselves.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn ended(&self) {
+        self.shared.ended.cancelled().await;
     }
 
     /// Changes labels of the local node and tells the mesh. When it returns, the local view shows them.
@@ -127,8 +152,17 @@ impl Differences {
             if let Some(update) = self.ready.pop_front() {
                 return Some(update);
             }
-            if self.known.is_some() && self.version.changed().await.is_err() {
-                return None;
+            if self.known.is_some() {
+                let changed = tokio::select! {
+                    biased;
+                    // The sender lives in `self.shared`, so waiting cannot fail.
+                    changed = self.version.changed() => changed.is_ok(),
+                    // The last change may have come between the two.
+                    () = self.shared.ended.cancelled() => self.version.has_changed().unwrap_or(false),
+                };
+                if !changed {
+                    return None;
+                }
             }
             self.version.borrow_and_update();
             self.compare();
@@ -155,7 +189,6 @@ impl Differences {
 
 #[cfg(test)]
 mod tests {
-
     use futures_util::StreamExt;
     use mesh_types::{BootEpoch, Incarnation, Member, MemberState, MetadataVersion, NodeMetadata};
 
@@ -189,8 +222,8 @@ mod tests {
     #[tokio::test]
     async fn peers_come_as_a_reset_and_then_as_differences() -> Result<(), Box<dyn std::error::Error>> {
         let own = || member("node-a", MemberState::Alive);
-        let (shared, _changes) = Shared::new(membership(1, vec![own()?, member("node-b", MemberState::Alive)?])?);
-        let shared = Arc::new(shared);
+        let driver = Shared::start(membership(1, vec![own()?, member("node-b", MemberState::Alive)?])?);
+        let shared = Arc::clone(&driver.shared);
         let handle = Handle { shared: Arc::clone(&shared) };
         let mut updates = handle.subscribe();
         let peer = |m: Member| Peer::from_member(&m).ok_or("callable");
@@ -202,15 +235,20 @@ mod tests {
         shared.publish(membership(2, vec![own()?, member("node-b", MemberState::Unreachable)?, c.clone()])?);
         assert_eq!(updates.next().await, Some(PeerUpdate::Remove("node-b".parse()?)));
         assert_eq!(updates.next().await, Some(PeerUpdate::Upsert(peer(c)?)));
+
+        // What changed last is told before the end.
+        shared.publish(membership(3, vec![own()?])?);
+        drop(driver);
+        assert_eq!(updates.next().await, Some(PeerUpdate::Remove("node-c".parse()?)));
+        assert_eq!(updates.next().await, None);
         Ok(())
     }
 
     #[tokio::test]
     async fn a_change_is_seen_from_the_version_it_left() -> Result<(), Box<dyn std::error::Error>> {
-        let (shared, _changes) = Shared::new(membership(1, Vec::new())?);
-        let shared = Arc::new(shared);
-        let handle = Handle { shared: Arc::clone(&shared) };
-        shared.publish(membership(7, Vec::new())?);
+        let driver = Shared::start(membership(1, Vec::new())?);
+        let handle = Handle { shared: Arc::clone(&driver.shared) };
+        driver.shared.publish(membership(7, Vec::new())?);
         assert_eq!(handle.changed(1).await, 7);
         assert_eq!(handle.current().version, 7);
         Ok(())

@@ -20,7 +20,7 @@
 //! };
 //! # #[expect(clippy::disallowed_methods, reason = "an example")]
 //! let credentials = Arc::new(Credentials::load(&files, SystemTime::now())?);
-//! let mut options = Options::new("node-a".parse()?, "alpha".parse()?, "worker".parse()?, "eu-1".parse()?);
+//! let mut options = Options::of(credentials.spiffe_id(), "eu-1".parse()?);
 //! options.seed_peers = vec!["seed.mesh.example:17421".parse()?];
 //! let service = Service::bind(options, credentials)?;
 //! let handle = service.handle();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use identity::SpiffeId;
 use mesh_types::{ClusterId, Endpoint, NodeId, Region, Role};
 
 /// How a node gossips. Field names in configuration are the same in camel case.
@@ -80,6 +81,12 @@ impl From<membership::OptionsError> for OptionsError {
 }
 
 impl Options {
+    /// Makes the options of the node that `id`, the name in its certificate, is of; defaults for everything else.
+    #[must_use]
+    pub fn of(id: &SpiffeId, region: Region) -> Self {
+        Self::new(id.node().clone(), id.cluster().clone(), id.role().clone(), region)
+    }
+
     /// Makes options with defaults for everything else.
     #[must_use]
     pub fn new(node_id: NodeId, cluster_id: ClusterId, role: Role, region: Region) -> Self {

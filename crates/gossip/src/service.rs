@@ -84,7 +84,8 @@ pub enum RunError {
 /// A node's gossip, bound to its port.
 #[derive(Debug)]
 pub struct Service {
-    driver: Driver,
+    // Boxed, as its future is: whoever embeds it has it within a future of his own.
+    driver: Box<Driver>,
     handle: Handle,
     local_addr: SocketAddr,
     seeds: Vec<Endpoint>,
@@ -122,12 +123,11 @@ impl Service {
         // Chance spreads load here; it protects nothing.
         let seed = RandomState::new().hash_one(&options.node_id);
         let core = Core::new(local, options.protocol(), seed, tokio::time::Instant::now().into_std())?;
-        let (shared, label_changes) = Shared::new(core.snapshot());
-        let shared = Arc::new(shared);
-        let handle = Handle { shared: Arc::clone(&shared) };
+        let share = Shared::start(core.snapshot());
+        let handle = Handle { shared: Arc::clone(&share.shared) };
         let trust = Trust::new(credentials, tls, options.rehandshake_window);
-        let driver = Driver::new(options.node_id, core, endpoint, trust, (shared, label_changes), options.max_links);
-        Ok(Self { driver, handle, local_addr, seeds: options.seed_peers })
+        let driver = Driver::new(options.node_id, core, endpoint, trust, share, options.max_links);
+        Ok(Self { driver: Box::new(driver), handle, local_addr, seeds: options.seed_peers })
     }
 
     /// Returns the address it listens on.
@@ -150,7 +150,7 @@ impl Service {
     /// # Cancel safety
     /// Dropping the future stops the node without a goodbye: the others will find it dead.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
-        self.driver.run(self.seeds, shutdown).await
+        Box::pin(self.driver.run(self.seeds, shutdown)).await
     }
 }
 

@@ -117,7 +117,7 @@ impl Driver {
             return;
         }
         let remote = link.connection.remote_address().into();
-        let address = self.shared.current().get(peer).map_or(remote, |member| member.metadata.endpoint.clone());
+        let address = self.share.shared.current().get(peer).map_or(remote, |member| member.metadata.endpoint.clone());
         // If there is no room among the dials, the next tick tries again.
         self.dial(target, address, DIAL_PATIENCE);
     }

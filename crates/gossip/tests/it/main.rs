@@ -3,6 +3,7 @@
 mod binding;
 mod deaths;
 mod departures;
+mod embedding;
 mod files;
 mod following;
 mod hellos;

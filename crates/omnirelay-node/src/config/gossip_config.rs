@@ -95,7 +95,7 @@ impl GossipConfig {
             max_links: self.max_links,
             idle_timeout: self.idle_timeout,
             rehandshake_window: self.rehandshake_window,
-            ..Options::new(id.node().clone(), id.cluster().clone(), id.role().clone(), self.region.clone())
+            ..Options::of(id, self.region.clone())
         }
     }
 
