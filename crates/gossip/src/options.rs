@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use identity::SpiffeId;
+use membership::{Amount, Bound, Knob, KnobFacts, OptionsError};
 use mesh_types::{ClusterId, Endpoint, NodeId, Region, Role};
 
 /// How a node gossips. Field names in configuration are the same in camel case.
@@ -62,24 +63,6 @@ pub struct Options {
     pub rehandshake_window: Duration,
 }
 
-/// An option out of its range, named as configuration spells it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{option} is {value}; valid is {valid}")]
-pub struct OptionsError {
-    /// The option, such as `suspicionInterval`.
-    pub option: &'static str,
-    /// The value given.
-    pub value: String,
-    /// What would be valid.
-    pub valid: &'static str,
-}
-
-impl From<membership::OptionsError> for OptionsError {
-    fn from(error: membership::OptionsError) -> Self {
-        Self { option: error.option, value: error.value, valid: error.valid }
-    }
-}
-
 impl Options {
     /// Makes the options of the node that `id`, the name in its certificate, is of; defaults for everything else.
     #[must_use]
@@ -117,32 +100,70 @@ impl Options {
         }
     }
 
+    /// The options with ranges that are not the protocol's.
+    const KNOBS: &[Knob<Self>] = &[
+        Knob {
+            option: "seedPeers",
+            value: |o| Amount::Count(count(o.seed_peers.len())),
+            least: Bound::Is(Amount::Count(0)),
+            most: Bound::Is(Amount::Count(64)),
+            turn: "Where the mesh may be found, as `host:port`. Two or three stable nodes, the same list everywhere; a node \
+                   without any waits to be found.",
+        },
+        Knob {
+            option: "maxLinks",
+            value: |o| Amount::Count(count(o.max_links)),
+            least: Bound::Of("twice fanout", |o| Amount::Count(2 * u64::from(o.fanout))),
+            most: Bound::Is(Amount::Count(1_024)),
+            turn: "Most connections kept, overlay links included, some 30 KiB each. Fewer means more handshakes.",
+        },
+        Knob {
+            option: "idleTimeout",
+            value: |o| Amount::Time(o.idle_timeout),
+            least: Bound::Is(Amount::secs(5)),
+            most: Bound::Is(Amount::secs(600)),
+            turn: "How long a connection without traffic is kept. Keep it above `fanout` × `interval`, or overlay links are \
+                   dialled again and again.",
+        },
+        Knob {
+            option: "rehandshakeWindow",
+            value: |o| Amount::Time(o.rehandshake_window),
+            least: Bound::Is(Amount::secs(0)),
+            most: Bound::Is(Amount::secs(600)),
+            turn: "Within what time all links are begun anew after a change of the node's certificate. Shorter lets the old \
+                   certificate go sooner, and costs its handshakes at once.",
+        },
+        Knob {
+            option: "advertisePort",
+            value: |o| Amount::Count(o.advertise_port.unwrap_or_else(|| o.port.max(1)).into()),
+            least: Bound::Is(Amount::Count(1)),
+            most: Bound::Is(Amount::Count(65_535)),
+            turn: "Port that others are told; the one it listens on unless set. Set it behind NAT.",
+        },
+    ];
+
+    /// Returns what is to be known of every option that has a range, with its value here.
+    #[must_use]
+    pub fn knobs(&self) -> Vec<KnobFacts> {
+        let protocol = self.protocol();
+        // How many members a table holds is not for a node to choose: all of a mesh must have room for all.
+        let protocols = membership::Options::KNOBS.iter().filter(|knob| knob.option != "maxMembers");
+        let own = Self::KNOBS.iter().map(|knob| knob.facts(self));
+        protocols.map(|knob| knob.facts(&protocol)).chain(own).collect()
+    }
+
     /// Checks every range.
     ///
     /// # Errors
     /// The first option that is out of its range.
     pub fn validate(&self) -> Result<(), OptionsError> {
         self.protocol().validate()?;
-        let wrong = |option, value: String, valid| Err(OptionsError { option, value, valid });
-        if self.seed_peers.len() > 64 {
-            return wrong("seedPeers", format!("a list of {}", self.seed_peers.len()), "at most 64 endpoints");
-        }
-        if self.max_links < 2 * usize::from(self.fanout) || self.max_links > 1_024 {
-            return wrong("maxLinks", self.max_links.to_string(), "twice fanout to 1024");
-        }
-        if self.idle_timeout < Duration::from_secs(5) || self.idle_timeout > Duration::from_secs(600) {
-            return wrong("idleTimeout", format!("{:?}", self.idle_timeout), "5s to 10m");
-        }
-        if self.rehandshake_window > Duration::from_secs(600) {
-            return wrong("rehandshakeWindow", format!("{:?}", self.rehandshake_window), "0s to 10m");
-        }
-        if self.advertise_port == Some(0) {
-            return wrong("advertisePort", "0".to_owned(), "1 to 65535");
-        }
+        Self::KNOBS.iter().try_for_each(|knob| knob.check(self))?;
         if let Some(host) = &self.advertise_host
             && advertised(host, 1).is_err()
         {
-            return wrong("advertiseHost", host.clone(), "a DNS name or an address");
+            let valid = "a DNS name or an address".to_owned();
+            return Err(OptionsError { option: "advertiseHost", value: host.clone(), valid });
         }
         Ok(())
     }
@@ -165,6 +186,10 @@ impl Options {
 /// Makes the endpoint that a node advertises.
 pub(crate) fn advertised(host: &str, port: u16) -> Result<Endpoint, mesh_types::ParseEndpointError> {
     if host.contains(':') { format!("[{host}]:{port}").parse() } else { format!("{host}:{port}").parse() }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

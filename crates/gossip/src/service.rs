@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use identity::{CredentialSource, Credentials};
-use membership::{Core, LocalNode, StartError};
+use membership::{Core, LocalNode, OptionsError, StartError};
 use mesh_types::{BootEpoch, Endpoint, NodeId, NodeMetadata};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -15,7 +15,7 @@ use tracing::info;
 use crate::driver::{Driver, Trust};
 use crate::endpoint;
 use crate::handle::{Handle, Shared};
-use crate::options::{Options, OptionsError, advertised};
+use crate::options::{Options, advertised};
 use crate::tls::Tls;
 
 /// Why a service cannot start.

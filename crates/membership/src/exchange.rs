@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mesh_types::{BootEpoch, Endpoint, NodeId, NodeMetadata};
 
 use crate::event::Event;
-use crate::options::OptionsError;
+use crate::knob::OptionsError;
 use crate::record::RecordError;
 
 /// Who the local node is.

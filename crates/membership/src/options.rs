@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::knob::{Amount, Bound, Knob, OptionsError};
+
 /// Tuning of the protocol. The defaults suit a LAN of up to a thousand nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -49,54 +51,80 @@ impl Default for Options {
     }
 }
 
-/// An option out of its range, named as configuration spells it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{option} is {value}; valid is {valid}")]
-pub struct OptionsError {
-    /// The option, such as `suspicionInterval`.
-    pub option: &'static str,
-    /// The value given.
-    pub value: String,
-    /// What would be valid.
-    pub valid: &'static str,
-}
-
 impl Options {
+    /// Every option, with its range, in the order in which they are checked.
+    pub const KNOBS: &[Knob<Self>] = &[
+        Knob {
+            option: "interval",
+            value: |o| Amount::Time(o.interval),
+            least: Bound::Is(Amount::ms(50)),
+            most: Bound::Is(Amount::secs(60)),
+            turn: "Time between two probes of a node. Shorter finds the dead sooner, and costs CPU and traffic in proportion; \
+                   keep it below a quarter of `suspicionInterval`.",
+        },
+        Knob {
+            option: "fanout",
+            value: |o| Amount::Count(o.fanout.into()),
+            least: Bound::Is(Amount::Count(2)),
+            most: Bound::Is(Amount::Count(32)),
+            turn: "Links that a node aims at; odd values round up. More spreads news over lossier networks, and costs that \
+                   many copies of each update.",
+        },
+        Knob {
+            option: "suspicionInterval",
+            value: |o| Amount::Time(o.suspicion_interval),
+            least: Bound::Of("twice interval", |o| Amount::Time(o.interval * 2)),
+            most: Bound::Is(Amount::secs(600)),
+            turn: "Longest time from the first missed probe to the death of a member, once a quorum agrees. Longer forgives \
+                   longer pauses, and finds the dead later.",
+        },
+        Knob {
+            option: "deadAfter",
+            value: |o| Amount::Time(o.dead_after()),
+            least: Bound::Of("a quarter of suspicionInterval", |o| Amount::Time(o.suspicion_interval / 4)),
+            most: Bound::Is(Amount::secs(24 * 3600)),
+            turn: "How long an unreachable member can deny it before it is dead, which is final for its life; half of \
+                   `suspicionInterval` unless set. Longer lets a member come back as it was; what waits for death waits with it.",
+        },
+        Knob {
+            option: "pingTimeout",
+            value: |o| Amount::Time(o.ping_timeout),
+            least: Bound::Is(Amount::ms(10)),
+            most: Bound::Of("suspicionInterval", |o| Amount::Time(o.suspicion_interval)),
+            turn: "Longest wait for the answer to a probe; the wait adapts to four round trips, from 100 ms up to this. Keep it \
+                   above the slowest round trip; lower suspects sooner.",
+        },
+        Knob {
+            option: "retransmitLimit",
+            value: |o| Amount::Count(o.retransmit_limit.into()),
+            least: Bound::Is(Amount::Count(1)),
+            most: Bound::Is(Amount::Count(16)),
+            turn: "Most sends of one update a link: the first at once, the others on probes. More helps where packets are \
+                   lost, and costs bytes.",
+        },
+        Knob {
+            option: "metadataRefreshPeriod",
+            value: |o| Amount::Time(o.metadata_refresh_period),
+            least: Bound::Of("interval", |o| Amount::Time(o.interval)),
+            most: Bound::Is(Amount::secs(24 * 3600)),
+            turn: "How often a node repeats its record to one link, as a safety net. Shorter costs a record each time.",
+        },
+        Knob {
+            option: "maxMembers",
+            value: |o| Amount::Count(count(o.max_members)),
+            least: Bound::Is(Amount::Count(2)),
+            most: Bound::Is(Amount::Count(100_000)),
+            turn: "Most members held, the departed included; newcomers beyond it are refused. More costs some 2 KiB of memory \
+                   a member.",
+        },
+    ];
+
     /// Checks every range.
     ///
     /// # Errors
     /// The first option that is out of its range.
     pub fn validate(&self) -> Result<(), OptionsError> {
-        let ms = Duration::from_millis;
-        let secs = Duration::from_secs;
-        let wrong = |option, value: String, valid| Err(OptionsError { option, value, valid });
-        if self.interval < ms(50) || self.interval > secs(60) {
-            return wrong("interval", format!("{:?}", self.interval), "50ms to 60s");
-        }
-        if !(2..=32).contains(&self.fanout) {
-            return wrong("fanout", self.fanout.to_string(), "2 to 32");
-        }
-        if self.suspicion_interval < self.interval * 2 || self.suspicion_interval > secs(600) {
-            return wrong("suspicionInterval", format!("{:?}", self.suspicion_interval), "twice interval to 10m");
-        }
-        let dead_after = self.dead_after();
-        if dead_after < self.suspicion_interval / 4 || dead_after > secs(24 * 3600) {
-            return wrong("deadAfter", format!("{dead_after:?}"), "a quarter of suspicionInterval to 24h");
-        }
-        if self.ping_timeout < ms(10) || self.ping_timeout > self.suspicion_interval {
-            return wrong("pingTimeout", format!("{:?}", self.ping_timeout), "10ms to suspicionInterval");
-        }
-        if !(1..=16).contains(&self.retransmit_limit) {
-            return wrong("retransmitLimit", self.retransmit_limit.to_string(), "1 to 16");
-        }
-        if self.metadata_refresh_period < self.interval || self.metadata_refresh_period > secs(24 * 3600) {
-            let value = format!("{:?}", self.metadata_refresh_period);
-            return wrong("metadataRefreshPeriod", value, "interval to 24h");
-        }
-        if !(2..=100_000).contains(&self.max_members) {
-            return wrong("maxMembers", self.max_members.to_string(), "2 to 100000");
-        }
-        Ok(())
+        Self::KNOBS.iter().try_for_each(|knob| knob.check(self))
     }
 
     /// How long a probe waits, with what is known of the round trip. 500 ms leave a first contact time for its
@@ -115,6 +143,10 @@ impl Options {
     pub(crate) fn dead_after(&self) -> Duration {
         self.dead_after.unwrap_or(self.suspicion_interval / 2)
     }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

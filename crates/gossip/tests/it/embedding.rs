@@ -63,9 +63,9 @@ async fn tonic_servers_find_each_other_by_gossip_and_call_each_other() -> Result
             options.port = seed.port();
         }
         let grpc = TcpListener::bind("127.0.0.1:0").await?;
-        let (sender, updates) = mpsc::unbounded_channel();
+        let (sender, updates) = mpsc::channel(64);
         told.push((grpc.local_addr()?, updates, Arc::clone(&credentials)));
-        let tell = move |update| drop(sender.send(update));
+        let tell = move |update| drop(sender.try_send(update));
         servers.spawn(Box::pin(server::serve(grpc, options, credentials, tell, stop.clone())));
     }
     let grpc: Vec<SocketAddr> = told.iter().map(|(grpc, ..)| *grpc).collect();
@@ -82,7 +82,7 @@ async fn tonic_servers_find_each_other_by_gossip_and_call_each_other() -> Result
     Ok(())
 }
 
-async fn first_peer(updates: &mut mpsc::UnboundedReceiver<PeerUpdate>) -> Result<Peer, Failure> {
+async fn first_peer(updates: &mut mpsc::Receiver<PeerUpdate>) -> Result<Peer, Failure> {
     while let Some(update) = updates.recv().await {
         match update {
             PeerUpdate::Upsert(peer) => return Ok(peer),

@@ -218,8 +218,8 @@ fn values_out_of_range_are_refused_all_at_once_except_those_that_follow_from_oth
     ];
     let expected = [
         "flag --set: `mesh.gossip.fanout` is 1; 2 to 32 is valid",
-        "flag --set: `mesh.gossip.interval` is 120s; 50ms to 60s is valid",
-        "flag --set: `mesh.gossip.deadAfter` is 90000s; a quarter of suspicionInterval to 24h is valid",
+        "flag --set: `mesh.gossip.interval` is 2m; 50ms to 1m is valid",
+        "flag --set: `mesh.gossip.deadAfter` is 25h; a quarter of suspicionInterval to 24h is valid",
         "flag --set: `mesh.gossip.idleTimeout` is 1s; 5s to 10m is valid",
         "flag --set: `mesh.gossip.labels` is not valid: value of label `rack` is 129 bytes long, more than 128",
     ];
