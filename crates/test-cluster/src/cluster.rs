@@ -10,9 +10,9 @@ use futures_util::future::select_all;
 use gossip::{Handle, Options};
 use mesh_types::{Endpoint, MemberState, NodeId};
 use peers_core::MembershipView as _;
+use test_authority::{Authority, Holder};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::authority::{Authority, Holder};
 use crate::error::{StartError, TimedOut};
 use crate::node::{Ended, Node, Setup};
 use crate::tuning::Tuning;

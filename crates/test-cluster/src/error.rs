@@ -3,24 +3,18 @@
 use std::io;
 use std::time::Duration;
 
-use bootstrap::CaError;
 use gossip::BindError;
-use identity::{CredentialsError, LoadCredentialsError, ParseSpiffeIdError};
+use identity::LoadCredentialsError;
 use mesh_types::{NameError, NodeId};
+use test_authority::AuthorityError;
 
 /// Why a node, or its certificate, could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The CA could not be made, or did not issue.
-    #[error("cannot issue certificates")]
-    Issue(#[from] CaError),
-    /// A certificate was asked for that names nobody.
-    #[error("certificate would name nobody")]
-    Holder(#[from] ParseSpiffeIdError),
-    /// The certificate is none that a node starts with.
-    #[error("cannot use the certificate")]
-    Credentials(#[from] CredentialsError),
+    /// The certificate could not be made.
+    #[error("cannot certify the node")]
+    Authority(#[from] AuthorityError),
     /// The files of the node's credentials cannot be used.
     #[error("cannot use the files of credentials")]
     Files(#[from] LoadCredentialsError),

@@ -4,7 +4,7 @@
 //! own log. So a node can be killed in the middle of what it does, and what it counted is told from what the others
 //! did. Nothing here waits for time to pass: [`Cluster::wait_until`] waits for a condition, up to a limit.
 //!
-//! An [`Authority`] issues the certificates, the bad ones too: expired, of another cluster, of another CA.
+//! An [`Authority`] issues the certificates, the bad ones too.
 //!
 //! ```
 //! use std::time::Duration;
@@ -23,7 +23,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod authority;
 mod cluster;
 mod error;
 mod log;
@@ -31,9 +30,8 @@ mod node;
 mod thread;
 mod tuning;
 
-pub use authority::{Authority, Holder};
-pub use bootstrap::{Issued, SignedRevocations};
 pub use cluster::Cluster;
 pub use error::{StartError, TimedOut};
 pub use node::{Ended, Node, Setup};
+pub use test_authority::{Authority, Holder, Issued, SignedRevocations};
 pub use tuning::Tuning;

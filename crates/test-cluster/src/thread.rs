@@ -10,12 +10,12 @@ use gossip::{Handle, Service};
 use identity::FileCredentials;
 use mesh_types::NodeId;
 use metrics::with_local_recorder;
+use test_authority::wall_clock;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::authority::wall_clock;
 use crate::error::StartError;
 use crate::log::Log;
 use crate::node::{Ended, Recorder, Setup};

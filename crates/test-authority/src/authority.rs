@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bootstrap::{DevCa, Issued, SignedRevocations, Validity};
 use identity::Credentials;
 
-use crate::error::StartError;
+use crate::error::AuthorityError;
 
 /// Trust domain of [`Authority::new`].
 const TRUST_DOMAIN: &str = "mesh.test";
@@ -57,7 +57,7 @@ impl Authority {
     ///
     /// # Errors
     /// There is no randomness to be had.
-    pub fn new() -> Result<Self, StartError> {
+    pub fn new() -> Result<Self, AuthorityError> {
         Self::of(TRUST_DOMAIN)
     }
 
@@ -65,7 +65,7 @@ impl Authority {
     ///
     /// # Errors
     /// The trust domain is none, or there is no randomness to be had.
-    pub fn of(trust_domain: &str) -> Result<Self, StartError> {
+    pub fn of(trust_domain: &str) -> Result<Self, AuthorityError> {
         let validity = Validity::starting(wall_clock() - 48 * HOUR, 96 * HOUR);
         let ca = DevCa::generate(trust_domain, validity)?;
         Ok(Self { ca, trust_domain: trust_domain.to_owned() })
@@ -81,7 +81,7 @@ impl Authority {
     ///
     /// # Errors
     /// `node` is no name, or there is no randomness to be had.
-    pub fn credentials(&self, node: &str) -> Result<Arc<Credentials>, StartError> {
+    pub fn credentials(&self, node: &str) -> Result<Arc<Credentials>, AuthorityError> {
         self.credentials_with(&Holder::new(node))
     }
 
@@ -89,7 +89,7 @@ impl Authority {
     ///
     /// # Errors
     /// `holder` has a name that is none, or there is no randomness to be had.
-    pub fn credentials_with(&self, holder: &Holder) -> Result<Arc<Credentials>, StartError> {
+    pub fn credentials_with(&self, holder: &Holder) -> Result<Arc<Credentials>, AuthorityError> {
         self.credentials_of(&self.issue(holder)?, holder)
     }
 
@@ -97,7 +97,7 @@ impl Authority {
     ///
     /// # Errors
     /// `holder` has a name that is none, or there is no randomness to be had.
-    pub fn issue(&self, holder: &Holder) -> Result<Issued, StartError> {
+    pub fn issue(&self, holder: &Holder) -> Result<Issued, AuthorityError> {
         let Holder { cluster, role, node, age, lifetime, .. } = holder;
         let id = format!("spiffe://{}/cluster/{cluster}/role/{role}/node/{node}", self.trust_domain).parse()?;
         Ok(self.ca.issue(&id, Validity::starting(wall_clock() - *age, *lifetime))?)
@@ -107,7 +107,7 @@ impl Authority {
     ///
     /// # Errors
     /// The certificate is none that a node starts with.
-    pub fn credentials_of(&self, issued: &Issued, holder: &Holder) -> Result<Arc<Credentials>, StartError> {
+    pub fn credentials_of(&self, issued: &Issued, holder: &Holder) -> Result<Arc<Credentials>, AuthorityError> {
         let mut bundle = self.trust_bundle_pem();
         bundle.extend(holder.also_trusts.iter().map(String::as_str));
         let (certificate, key) = (issued.certificate_pem(), issued.key_pem());
@@ -124,12 +124,14 @@ impl Authority {
         &self,
         number: u64,
         revoked: impl IntoIterator<Item = &'a Issued>,
-    ) -> Result<SignedRevocations, StartError> {
+    ) -> Result<SignedRevocations, AuthorityError> {
         Ok(self.ca.revocation_list(number, revoked, Validity::starting(wall_clock(), HOUR))?)
     }
 }
 
+/// Returns what the clock on the wall says: certificates have their dates by it.
+#[must_use]
 #[expect(clippy::disallowed_methods, reason = "the edge of the test: rustls asks the system for the time, too")]
-pub(crate) fn wall_clock() -> SystemTime {
+pub fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
