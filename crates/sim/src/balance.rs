@@ -28,6 +28,7 @@ mod results;
 mod run;
 mod scenario;
 mod server;
+mod tally;
 
 pub use kind::Kind;
 pub use limits::{Verdict, judge};

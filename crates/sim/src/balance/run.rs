@@ -6,8 +6,9 @@ use super::chance::Chance;
 use super::fleet::Fleet;
 use super::measure::Measured;
 use super::policy::{Choice, Outcome, Policy, ProbeReply};
-use super::scenario::{CORES, Change, Effect, ONE_WAY_NS, Scenario, WARM_UP_S, WORK_MEAN_NS, WORK_SIGMA};
+use super::scenario::{CORES, Change, Effect, ONE_WAY_NS, Scenario, WORK_MEAN_NS, WORK_SIGMA};
 use super::server::{NEVER, Server, whole_ns};
+use super::tally::Tally;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -16,7 +17,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 pub fn simulate(scenario: &Scenario, seed: u64, policy: impl FnMut(usize) -> Box<dyn Policy>) -> Measured {
     let mut run = Run::new(scenario, seed, (0..scenario.clients).map(policy).collect());
     while run.step() {}
-    run.into_measured()
+    run.tally.into_measured()
 }
 
 /// A call under way.
@@ -67,20 +68,8 @@ struct Run<'a> {
     tally: Tally,
 }
 
-/// What is counted second by second, besides what is measured in all.
-#[derive(Default)]
-struct Tally {
-    measured: Measured,
-    calls: Vec<u32>,
-    watched: Vec<u32>,
-    took_ns: Vec<f64>,
-}
-
 impl<'a> Run<'a> {
     fn new(scenario: &Scenario, seed: u64, policies: Vec<Box<dyn Policy + 'a>>) -> Self {
-        let seconds = usize::try_from(scenario.seconds).unwrap_or(usize::MAX);
-        let measured = Measured { picks: vec![0; scenario.servers], ..Measured::default() };
-        let tally = Tally { measured, calls: vec![0; seconds], watched: vec![0; seconds], took_ns: vec![0.0; seconds] };
         let mut arrivals = Chance::new(seed, 0);
         Self {
             policies,
@@ -96,7 +85,7 @@ impl<'a> Run<'a> {
             arrivals,
             work: Chance::new(seed, 1),
             wanted: Vec::new(),
-            tally,
+            tally: Tally::new(scenario.servers, scenario.seconds),
         }
     }
 
@@ -150,7 +139,7 @@ impl<'a> Run<'a> {
     fn send_probes(&mut self, now_ns: u64, client: usize) {
         let mut wanted = std::mem::take(&mut self.wanted);
         self.policies[client].probes(now_ns, &mut wanted);
-        self.tally.measured.probes += wanted.len() as u64;
+        self.tally.probed(wanted.len());
         for peer in wanted.drain(..) {
             self.send(now_ns, Packet::Probe { client, peer });
         }
@@ -214,47 +203,4 @@ impl<'a> Run<'a> {
         self.tally.ended(call.sent_ns, took_ns, call.outcome);
         self.free.push(number);
     }
-
-    fn into_measured(self) -> Measured {
-        let Tally { mut measured, calls, watched, took_ns } = self.tally;
-        let fair = 1.0 / measured.picks.len() as f64;
-        let calls: Vec<f64> = calls.into_iter().map(|count| f64::from(count.max(1))).collect();
-        measured.share = watched.iter().zip(&calls).map(|(own, all)| f64::from(*own) / all / fair).collect();
-        measured.mean_ms = took_ns.iter().zip(&calls).map(|(sum, all)| sum / all / 1e6).collect();
-        measured
-    }
-}
-
-impl Tally {
-    fn called(&mut self, now_ns: u64, peer: usize) {
-        let second = second(now_ns);
-        self.calls[second] += 1;
-        self.watched[second] += u32::from(peer == 0);
-        if is_judged(now_ns) {
-            self.measured.picks[peer] += 1;
-        }
-    }
-
-    fn refused(&mut self, now_ns: u64) {
-        if is_judged(now_ns) {
-            self.measured.errors += 1;
-            self.measured.latencies.push(0);
-        }
-    }
-
-    fn ended(&mut self, sent_ns: u64, took_ns: u64, outcome: Outcome) {
-        self.took_ns[second(sent_ns)] += took_ns as f64;
-        if is_judged(sent_ns) {
-            self.measured.latencies.push(took_ns);
-            self.measured.errors += u64::from(outcome == Outcome::Failed);
-        }
-    }
-}
-
-const fn is_judged(sent_ns: u64) -> bool {
-    sent_ns >= WARM_UP_S * SECOND_NS
-}
-
-fn second(now_ns: u64) -> usize {
-    usize::try_from(now_ns / SECOND_NS).unwrap_or(usize::MAX)
 }
