@@ -1,6 +1,7 @@
 //! All servers, and which of them ends a request next.
 
-use super::policy::ProbeReply;
+use peers_core::LoadGauge;
+
 use super::server::{NEVER, Server};
 
 /// The servers of a run, with a tournament tree over the times of their next ends: the winner is read at the root, and
@@ -36,16 +37,8 @@ impl Fleet {
         result
     }
 
-    pub(crate) fn in_flight(&self, place: usize) -> u32 {
-        self.servers[place].in_flight()
-    }
-
-    pub(crate) fn remember(&mut self, place: usize, now_ns: u64, rif: u32, took_ns: u64) {
-        self.servers[place].remember(now_ns, rif, took_ns);
-    }
-
-    pub(crate) fn probe(&mut self, place: usize, now_ns: u64) -> ProbeReply {
-        self.servers[place].probe(now_ns)
+    pub(crate) fn gauge(&self, place: usize) -> &LoadGauge {
+        &self.servers[place].gauge
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a way of choosing is to the simulator.
 
+use peers_core::ServerLoad;
+
 /// A server that was chosen, and the policy's own number for the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Choice {
@@ -18,13 +20,13 @@ pub enum Outcome {
     Failed,
 }
 
-/// What a server says of its load when it is probed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ProbeReply {
-    /// Requests in flight at the server.
-    pub rif: u32,
-    /// What requests that met about as many lately took there; 0 if there were none.
-    pub latency_ns: u64,
+/// A server that is to be probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// Which server, by its place in the fleet.
+    pub peer: usize,
+    /// Comes back with the answer; what it means is the policy's business.
+    pub ticket: usize,
 }
 
 /// One client's way of choosing a server. Times are nanoseconds since the run began.
@@ -36,12 +38,8 @@ pub trait Policy {
     fn done(&mut self, now_ns: u64, choice: Choice, rtt_ns: u64, outcome: Outcome);
 
     /// Names the servers to probe now; asked after every choice.
-    fn probes(&mut self, now_ns: u64, wanted: &mut Vec<usize>) {
-        let (_, _) = (now_ns, wanted);
-    }
+    fn probes(&mut self, _wanted: &mut Vec<Probe>) {}
 
     /// Takes in what a probed server said.
-    fn probed(&mut self, now_ns: u64, peer: usize, reply: ProbeReply) {
-        let (_, _, _) = (now_ns, peer, reply);
-    }
+    fn probed(&mut self, _now_ns: u64, _probe: Probe, _load: ServerLoad) {}
 }

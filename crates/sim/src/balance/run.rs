@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
+use peers_core::{InFlight, ServerLoad, Tick};
+
 use super::chance::Chance;
 use super::fleet::Fleet;
 use super::measure::Measured;
-use super::policy::{Choice, Outcome, Policy, ProbeReply};
+use super::policy::{Choice, Outcome, Policy, Probe};
 use super::scenario::{CORES, Change, Effect, ONE_WAY_NS, Scenario, WORK_MEAN_NS, WORK_SIGMA};
 use super::server::{NEVER, Server, whole_ns};
 use super::tally::Tally;
@@ -26,9 +28,6 @@ struct Call {
     client: usize,
     choice: Choice,
     sent_ns: u64,
-    /// When it reached its server, and what it found there.
-    arrived_ns: u64,
-    rif: u32,
     outcome: Outcome,
 }
 
@@ -37,8 +36,8 @@ struct Call {
 enum Packet {
     Call(u32),
     Answer(u32),
-    Probe { client: usize, peer: usize },
-    Reply { client: usize, peer: usize, reply: ProbeReply },
+    Probe { client: usize, probe: Probe },
+    Load { client: usize, probe: Probe, load: ServerLoad },
 }
 
 /// The four things that can come next.
@@ -58,13 +57,15 @@ struct Run<'a> {
     /// All packets take equally long, so they arrive in the order they were sent.
     wire: VecDeque<(u64, Packet)>,
     calls: Vec<Call>,
+    /// What the calls are to the gauges of their servers, by the calls' numbers.
+    in_flight: Vec<Option<InFlight>>,
     free: Vec<u32>,
     next_call_ns: u64,
     end_ns: u64,
     gap_ns: f64,
     arrivals: Chance,
     work: Chance,
-    wanted: Vec<usize>,
+    wanted: Vec<Probe>,
     tally: Tally,
 }
 
@@ -78,6 +79,7 @@ impl<'a> Run<'a> {
             changes: scenario.changes(seed).into(),
             wire: VecDeque::new(),
             calls: Vec::new(),
+            in_flight: Vec::new(),
             free: Vec::new(),
             next_call_ns: whole_ns(arrivals.exponential(scenario.gap_ns())),
             end_ns: scenario.seconds * SECOND_NS,
@@ -130,7 +132,7 @@ impl<'a> Run<'a> {
             return;
         };
         self.tally.called(now_ns, choice.peer);
-        let call = Call { client, choice, sent_ns: now_ns, arrived_ns: 0, rif: 0, outcome: Outcome::Ok };
+        let call = Call { client, choice, sent_ns: now_ns, outcome: Outcome::Ok };
         let number = self.keep(call);
         self.send(now_ns, Packet::Call(number));
         self.send_probes(now_ns, client);
@@ -138,10 +140,10 @@ impl<'a> Run<'a> {
 
     fn send_probes(&mut self, now_ns: u64, client: usize) {
         let mut wanted = std::mem::take(&mut self.wanted);
-        self.policies[client].probes(now_ns, &mut wanted);
+        self.policies[client].probes(&mut wanted);
         self.tally.probed(wanted.len());
-        for peer in wanted.drain(..) {
-            self.send(now_ns, Packet::Probe { client, peer });
+        for probe in wanted.drain(..) {
+            self.send(now_ns, Packet::Probe { client, probe });
         }
         self.wanted = wanted;
     }
@@ -156,6 +158,7 @@ impl<'a> Run<'a> {
             return number;
         }
         self.calls.push(call);
+        self.in_flight.push(None);
         u32::try_from(self.calls.len() - 1).unwrap_or(u32::MAX)
     }
 
@@ -164,11 +167,11 @@ impl<'a> Run<'a> {
         match packet {
             Packet::Call(number) => self.serve(now_ns, number),
             Packet::Answer(number) => self.answer(now_ns, number),
-            Packet::Probe { client, peer } => {
-                let reply = self.fleet.probe(peer, now_ns);
-                self.send(now_ns, Packet::Reply { client, peer, reply });
+            Packet::Probe { client, probe } => {
+                let load = self.fleet.gauge(probe.peer).load(Tick::from_nanos(now_ns));
+                self.send(now_ns, Packet::Load { client, probe, load });
             }
-            Packet::Reply { client, peer, reply } => self.policies[client].probed(now_ns, peer, reply),
+            Packet::Load { client, probe, load } => self.policies[client].probed(now_ns, probe, load),
         }
     }
 
@@ -177,13 +180,14 @@ impl<'a> Run<'a> {
         let work_ns = self.work.log_normal(WORK_MEAN_NS, WORK_SIGMA);
         let call = &mut self.calls[number as usize];
         let peer = call.choice.peer;
-        call.arrived_ns = now_ns;
-        call.rif = self.fleet.in_flight(peer);
+        let in_flight = self.fleet.gauge(peer).start(Tick::from_nanos(now_ns));
         if self.failing[peer] {
             call.outcome = Outcome::Failed;
-            self.fleet.remember(peer, now_ns, call.rif, 0);
+            // It does not know that it fails: to its gauge it is fast.
+            in_flight.finish(Tick::from_nanos(now_ns));
             self.send(now_ns, Packet::Answer(number));
         } else {
+            self.in_flight[number as usize] = Some(in_flight);
             self.fleet.update(peer, |server| server.start(now_ns, number, work_ns));
         }
     }
@@ -191,8 +195,9 @@ impl<'a> Run<'a> {
     fn end(&mut self, now_ns: u64) {
         let place = self.fleet.next_end().1;
         let Some(number) = self.fleet.update(place, |server| server.end(now_ns)) else { return };
-        let call = self.calls[number as usize];
-        self.fleet.remember(place, now_ns, call.rif, now_ns - call.arrived_ns);
+        if let Some(in_flight) = self.in_flight[number as usize].take() {
+            in_flight.finish(Tick::from_nanos(now_ns));
+        }
         self.send(now_ns, Packet::Answer(number));
     }
 

@@ -3,8 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::lately::Lately;
-use super::policy::ProbeReply;
+use peers_core::LoadGauge;
 
 /// No request: nothing will end.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -23,13 +22,14 @@ pub(crate) struct Server {
     updated_ns: u64,
     /// Attained service at the end, as bits that sort like the number, and the request.
     running: BinaryHeap<Reverse<(u64, u32)>>,
-    lately: Lately,
+    /// What it answers probes with: the server's half of our own probing.
+    pub(crate) gauge: LoadGauge,
 }
 
 impl Server {
     pub(crate) fn new(cores: u32, speed: f64) -> Self {
         let running = BinaryHeap::with_capacity(64);
-        Self { cores: f64::from(cores), speed, attained_ns: 0.0, updated_ns: 0, running, lately: Lately::default() }
+        Self { cores: f64::from(cores), speed, attained_ns: 0.0, updated_ns: 0, running, gauge: LoadGauge::new() }
     }
 
     pub(crate) fn set_speed(&mut self, now_ns: u64, speed: f64) {
@@ -66,16 +66,6 @@ impl Server {
 
     pub(crate) fn in_flight(&self) -> u32 {
         u32::try_from(self.running.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Remembers, for probes, what a request took that found `rif` others.
-    pub(crate) fn remember(&mut self, now_ns: u64, rif: u32, took_ns: u64) {
-        self.lately.push(now_ns, rif, took_ns);
-    }
-
-    pub(crate) fn probe(&mut self, now_ns: u64) -> ProbeReply {
-        let rif = self.in_flight();
-        ProbeReply { rif, latency_ns: self.lately.median_near(now_ns, rif).unwrap_or(0) }
     }
 
     fn pace(&self) -> f64 {

@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 
+use peers_core::ServerLoad;
+
 use crate::balance::chance::Chance;
-use crate::balance::policy::{Choice, Outcome, Policy, ProbeReply};
+use crate::balance::policy::{Choice, Outcome, Policy, Probe};
 
 /// Probe replies kept.
 const POOL_MAX: usize = 16;
@@ -40,7 +42,7 @@ pub(crate) struct Prequal {
 #[derive(Debug, Clone, Copy)]
 struct Kept {
     peer: usize,
-    reply: ProbeReply,
+    load: ServerLoad,
     since_ns: u64,
     uses_left: u32,
 }
@@ -72,9 +74,10 @@ impl Prequal {
     }
 
     /// Returns how good a server is; the lowest is the best. Cold before hot; cold by latency, hot by requests.
-    fn rank(kept: &Kept, hot_above: u32) -> (bool, u64) {
-        let is_hot = kept.reply.rif > hot_above;
-        (is_hot, if is_hot { u64::from(kept.reply.rif) } else { kept.reply.latency_ns })
+    fn rank(kept: &Kept, hot_above: u32) -> (bool, u128) {
+        let ServerLoad { in_flight, latency } = kept.load;
+        let is_hot = in_flight > hot_above;
+        (is_hot, if is_hot { in_flight.into() } else { latency.map_or(0, |latency| latency.as_nanos()) })
     }
 
     fn expire(&mut self, now_ns: u64) {
@@ -87,7 +90,7 @@ impl Prequal {
         let ranks = self.pool.iter().enumerate().map(|(place, kept)| (Self::rank(kept, hot_above), place));
         let (_, place) = ranks.min()?;
         let kept = self.pool.get_mut(place)?;
-        kept.reply.rif += 1;
+        kept.load.in_flight += 1;
         kept.uses_left -= 1;
         let (peer, is_used_up) = (kept.peer, kept.uses_left == 0);
         if is_used_up {
@@ -134,21 +137,21 @@ impl Policy for Prequal {
 
     fn done(&mut self, _: u64, _: Choice, _: u64, _: Outcome) {}
 
-    fn probes(&mut self, _: u64, wanted: &mut Vec<usize>) {
+    fn probes(&mut self, wanted: &mut Vec<Probe>) {
         while wanted.len() < PROBES.min(self.peers) {
-            let peer = self.chance.below(self.peers);
-            if !wanted.contains(&peer) {
-                wanted.push(peer);
+            let probe = Probe { peer: self.chance.below(self.peers), ticket: 0 };
+            if !wanted.contains(&probe) {
+                wanted.push(probe);
             }
         }
     }
 
-    fn probed(&mut self, now_ns: u64, peer: usize, reply: ProbeReply) {
-        self.remember(reply.rif);
+    fn probed(&mut self, now_ns: u64, probe: Probe, load: ServerLoad) {
+        self.remember(load.in_flight);
         // A part of a use is a use by chance.
         let extra = u32::from(self.chance.unit() <= self.uses.fract());
         let uses_left = extra + if self.uses >= 2.0 { 2 } else { 1 };
-        self.pool.push_back(Kept { peer, reply, since_ns: now_ns, uses_left });
+        self.pool.push_back(Kept { peer: probe.peer, load, since_ns: now_ns, uses_left });
         if self.pool.len() > POOL_MAX {
             self.pool.pop_front();
         }
@@ -157,6 +160,8 @@ impl Policy for Prequal {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const SECOND_NS: u64 = 1_000_000_000;
@@ -165,7 +170,8 @@ mod tests {
     fn chosen(replies: &[(u32, u64)], at_ns: u64) -> usize {
         let mut policy = Prequal::new(1_000_000, Chance::new(7, 0));
         for ((rif, latency_ms), peer) in replies.iter().zip(0..) {
-            policy.probed(0, peer, ProbeReply { rif: *rif, latency_ns: latency_ms * 1_000_000 });
+            let load = ServerLoad { in_flight: *rif, latency: Some(Duration::from_millis(*latency_ms)) };
+            policy.probed(0, Probe { peer, ticket: 0 }, load);
         }
         policy.choose(at_ns).expect("there are peers").peer
     }
