@@ -16,7 +16,7 @@ pub(crate) const WARM_UP_S: u64 = 10;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// Mean time between two episodes of antagonists on one server.
-const QUIET_S: f64 = 6.0;
+const QUIET_S: f64 = 7.5;
 
 /// A fleet, its clients, and what goes wrong.
 #[derive(Debug, Clone)]
@@ -152,14 +152,14 @@ fn rolling(servers: usize, seconds: u64) -> Vec<Change> {
     changes
 }
 
-/// Returns the life of one server: a speed of its own, and at times a neighbour that takes 40 to 65 % of its cores for
+/// Returns the life of one server: a speed of its own, and at times a neighbour that takes 45 to 65 % of its cores for
 /// one to four seconds.
 fn antagonists(server: usize, seconds: u64, chance: &mut Chance) -> Vec<Change> {
-    let own = Effect::Speed(chance.between(0.65, 1.35));
+    let own = Effect::Speed(chance.between(0.68, 1.32));
     let mut changes = vec![Change { at_ns: 0, server, effect: own }];
     let mut at_s = chance.exponential(QUIET_S);
     while at_s < seconds as f64 {
-        let (left, length_s) = (chance.between(0.35, 0.60), chance.between(1.0, 4.0));
+        let (left, length_s) = (chance.between(0.35, 0.55), chance.between(1.0, 4.0));
         let mut has_cores = |share: f64, from_s: f64| {
             let effect = Effect::Cores(f64::from(CORES) * share);
             changes.push(Change { at_ns: whole_ns(from_s * SECOND_NS as f64), server, effect });
