@@ -44,7 +44,7 @@ fn calls_arrive_as_often_as_the_load_says() {
 
 #[test]
 fn the_same_seed_gives_the_same_numbers_and_another_gives_others() {
-    let small = Scenario { trouble: Trouble::Antagonists, ..scenario(20, 4, 0.7, 15) };
+    let small = Scenario { trouble: Trouble::Antagonists, ..scenario(10, 4, 0.7, 13) };
     for kind in Kind::ALL {
         let numbers = |seed| {
             let measured = run(&small, kind, seed);
@@ -64,4 +64,27 @@ fn only_a_policy_that_knows_failures_leaves_a_failing_server() {
     assert!(errors(Kind::Adaptive) < 0.002, "{}", errors(Kind::Adaptive));
     assert!(errors(Kind::AdaptiveUnguarded) > 0.033, "{}", errors(Kind::AdaptiveUnguarded));
     assert!(errors(Kind::PeakEwma3) > 0.033, "{}", errors(Kind::PeakEwma3));
+}
+
+#[test]
+fn probes_travel_and_are_counted_as_often_as_the_policy_sends_them() {
+    let even = scenario(20, 4, 0.7, 15);
+    let probes_a_call = |kind| {
+        let Measured { probes, share, latencies, .. } = run(&even, kind, 7);
+        // Latencies are of the calls after the warm-up, a third of all.
+        assert_eq!(share.len(), 15);
+        probes as f64 / (latencies.count() as f64 * 3.0)
+    };
+    let near = |kind, expected: f64| (probes_a_call(kind) / expected - 1.0).abs() < 0.02;
+    assert!(near(Kind::Prequal, 3.0) && near(Kind::Probed, 1.0) && near(Kind::ProbedQuarter, 0.25));
+    assert_eq!(run(&even, Kind::Adaptive, 7).probes, 0);
+}
+
+#[test]
+fn who_hears_of_load_knows_a_slow_server_sooner_than_who_finds_out() {
+    // Server 0 is slow from second 20 on. Each client has five calls a second for each server.
+    let slow = Scenario { trouble: Trouble::Slow, ..scenario(20, 20, 0.5, 30) };
+    let share = |kind| run(&slow, kind, 7).share[21..24].iter().sum::<f64>() / 3.0;
+    let (probed, adaptive) = (share(Kind::Probed), share(Kind::Adaptive));
+    assert!(probed < 0.5 * adaptive && probed < 0.1, "{probed} against {adaptive}");
 }

@@ -26,11 +26,19 @@ pub enum Kind {
     Adaptive,
     /// The same, without being told of failures.
     AdaptiveUnguarded,
+    /// Ours: by the answers to load probes, one a call.
+    Probed,
+    /// The same with a probe every other call.
+    ProbedHalf,
+    /// The same with a probe every fourth call.
+    ProbedQuarter,
+    /// One a call, without being told of failures.
+    ProbedUnguarded,
 }
 
 impl Kind {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::RoundRobin,
         Self::TwoRandom,
         Self::FewestPending,
@@ -39,11 +47,23 @@ impl Kind {
         Self::Prequal,
         Self::Adaptive,
         Self::AdaptiveUnguarded,
+        Self::Probed,
+        Self::ProbedHalf,
+        Self::ProbedQuarter,
+        Self::ProbedUnguarded,
     ];
 
     /// Those that limits compare.
-    pub const LIMITED: [Self; 6] =
-        [Self::RoundRobin, Self::TwoRandom, Self::PeakEwma3, Self::Prequal, Self::Adaptive, Self::AdaptiveUnguarded];
+    pub const LIMITED: [Self; 8] = [
+        Self::RoundRobin,
+        Self::TwoRandom,
+        Self::PeakEwma3,
+        Self::Prequal,
+        Self::Adaptive,
+        Self::AdaptiveUnguarded,
+        Self::Probed,
+        Self::ProbedUnguarded,
+    ];
 
     /// Returns the name for people and the command line.
     #[must_use]
@@ -57,13 +77,17 @@ impl Kind {
             Self::Prequal => "prequal",
             Self::Adaptive => "adaptive",
             Self::AdaptiveUnguarded => "adaptive-unguarded",
+            Self::Probed => "probed",
+            Self::ProbedHalf => "probed-half",
+            Self::ProbedQuarter => "probed-quarter",
+            Self::ProbedUnguarded => "probed-unguarded",
         }
     }
 
     /// Returns whether it is what a user gets; one without guards is of interest only where peers fail.
     #[must_use]
     pub const fn is_guarded(self) -> bool {
-        !matches!(self, Self::AdaptiveUnguarded)
+        !matches!(self, Self::AdaptiveUnguarded | Self::ProbedUnguarded)
     }
 
     /// Makes the policy of client number `client` for `peers` servers.
@@ -80,6 +104,10 @@ impl Kind {
             Self::Prequal => Box::new(Prequal::new(peers, chance)),
             Self::Adaptive => Box::new(Ours::new(peers, seed, Guards::On, Adaptive)),
             Self::AdaptiveUnguarded => Box::new(Ours::new(peers, seed, Guards::Off, Adaptive)),
+            Self::Probed => Box::new(Ours::probing(peers, seed, Guards::On, 100)),
+            Self::ProbedHalf => Box::new(Ours::probing(peers, seed, Guards::On, 50)),
+            Self::ProbedQuarter => Box::new(Ours::probing(peers, seed, Guards::On, 25)),
+            Self::ProbedUnguarded => Box::new(Ours::probing(peers, seed, Guards::Off, 100)),
         }
     }
 }

@@ -48,31 +48,40 @@ type Limit = (&'static str, Measure, &'static [(Kind, f64)]);
 
 /// Fixed limits.
 const LIMITS: [Limit; 13] = [
-    ("s0", UNEVEN, &[(Kind::RoundRobin, 1.001), (Kind::TwoRandom, 1.03), (Kind::Adaptive, 1.10)]),
-    ("s1", SHARE, &[(Kind::Adaptive, 0.10)]),
-    ("s1", SIGMA, &[(Kind::Adaptive, 0.04)]),
-    ("s1", RECOVERY, &[(Kind::Adaptive, 5.0)]),
-    ("s1b", SHARE, &[(Kind::Adaptive, 0.10)]),
-    ("s1b", SIGMA, &[(Kind::Adaptive, 0.04)]),
-    ("s1b", RECOVERY, &[(Kind::Adaptive, 5.0)]),
-    ("s2", P99, &[(Kind::Adaptive, 105.0)]),
-    ("s2", P999, &[(Kind::Adaptive, 275.0)]),
-    ("s3", P99, &[(Kind::Adaptive, 127.0)]),
-    ("s3", P999, &[(Kind::Adaptive, 295.0)]),
-    ("s3b", P99, &[(Kind::Adaptive, 380.0)]),
-    ("s4", ERRORS, &[(Kind::Adaptive, 0.02)]),
+    ("s0", UNEVEN, &[(Kind::RoundRobin, 1.001), (Kind::TwoRandom, 1.03), (Kind::Adaptive, 1.10), (Kind::Probed, 1.06)]),
+    ("s1", SHARE, &[(Kind::Adaptive, 0.10), (Kind::Probed, 0.03)]),
+    ("s1", SIGMA, &[(Kind::Adaptive, 0.04), (Kind::Probed, 0.02)]),
+    ("s1", RECOVERY, &[(Kind::Adaptive, 5.0), (Kind::Probed, 2.0)]),
+    ("s1b", SHARE, &[(Kind::Adaptive, 0.10), (Kind::Probed, 0.03)]),
+    ("s1b", SIGMA, &[(Kind::Adaptive, 0.04), (Kind::Probed, 0.02)]),
+    ("s1b", RECOVERY, &[(Kind::Adaptive, 5.0), (Kind::Probed, 2.0)]),
+    ("s2", P99, &[(Kind::Adaptive, 105.0), (Kind::Probed, 84.0)]),
+    ("s2", P999, &[(Kind::Adaptive, 275.0), (Kind::Probed, 192.0)]),
+    ("s3", P99, &[(Kind::Adaptive, 127.0), (Kind::Probed, 93.0)]),
+    ("s3", P999, &[(Kind::Adaptive, 295.0), (Kind::Probed, 212.0)]),
+    ("s3b", P99, &[(Kind::Adaptive, 380.0), (Kind::Probed, 94.0)]),
+    ("s4", ERRORS, &[(Kind::Adaptive, 0.02), (Kind::Probed, 0.02)]),
 ];
 
 /// Where, what, who, against whom, and the most as a part of what they reach.
 type Duel = (&'static str, Measure, Kind, Kind, f64);
 
 /// Limits that are a part of what another policy reaches in the same run.
-const DUELS: [Duel; 5] = [
+const DUELS: [Duel; 14] = [
     ("s1", SHARE, Kind::Adaptive, Kind::TwoRandom, 1.0),
+    ("s1", SHARE, Kind::Probed, Kind::TwoRandom, 1.0),
     ("s1b", SHARE, Kind::Adaptive, Kind::TwoRandom, 1.0),
+    ("s1b", SHARE, Kind::Probed, Kind::TwoRandom, 1.0),
     ("s2", P99, Kind::Adaptive, Kind::PeakEwma3, 0.85),
+    ("s2", P99, Kind::Probed, Kind::PeakEwma3, 0.85),
     ("s2", P999, Kind::Adaptive, Kind::PeakEwma3, 0.65),
+    ("s2", P999, Kind::Probed, Kind::PeakEwma3, 0.65),
+    ("s3", P99, Kind::Probed, Kind::Prequal, 1.0),
+    ("s3", P999, Kind::Probed, Kind::Prequal, 1.0),
+    ("s3b", P99, Kind::Probed, Kind::Prequal, 1.0),
+    ("s3b", P999, Kind::Probed, Kind::Prequal, 1.0),
     ("s4", ERRORS, Kind::Adaptive, Kind::AdaptiveUnguarded, 0.02),
+    ("s4", ERRORS, Kind::Probed, Kind::ProbedUnguarded, 0.02),
 ];
 
 /// Judges `results` by all limits whose policies and scenarios were run.

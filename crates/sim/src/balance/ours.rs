@@ -1,15 +1,16 @@
 //! Our own choosers, as they are: a table, leases, breakers and estimators of `peers-core` for each client.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mesh_types::{BootEpoch, MetadataVersion, NodeId, NodeMetadata};
 use peers_core::{
-    Balancer, Chooser, Entropy, Filters, Health, Http3Hint, Lifecycle, Outcome as Reported, Peer, PeerEndpoint,
-    PeerKey, PeerLease, PeerTable, PeerUpdate, PickCx, Protocols, ShardsOwned, TableOptions, Tick,
+    Balancer, Chooser, Entropy, Filters, Health, Http3Hint, Lifecycle, LoadProbe, Outcome as Reported, Peer,
+    PeerEndpoint, PeerKey, PeerLease, PeerTable, PeerUpdate, PickCx, ProbeTicket, Probed, Protocols, ServerLoad,
+    ShardsOwned, TableOptions, Tick,
 };
 
-use super::policy::{Choice, Outcome, Policy};
+use super::policy::{Choice, Outcome, Policy, Probe};
 
 /// Whether failures are told to the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +31,64 @@ pub(crate) struct Ours<C: Chooser> {
     keys: Vec<PeerKey>,
     entropy: Entropy,
     guards: Guards,
-    leases: Vec<Option<PeerLease>>,
+    leases: Slab<PeerLease>,
+    asked: Arc<Asked>,
+    tickets: Slab<ProbeTicket>,
+}
+
+/// Things that come back by their numbers.
+#[derive(Debug)]
+struct Slab<T> {
+    slots: Vec<Option<T>>,
     free: Vec<usize>,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Slab<T> {
+    fn keep(&mut self, item: T) -> usize {
+        if let Some(number) = self.free.pop() {
+            self.slots[number] = Some(item);
+            return number;
+        }
+        self.slots.push(Some(item));
+        self.slots.len() - 1
+    }
+
+    fn take(&mut self, number: usize) -> Option<T> {
+        let item = self.slots[number].take()?;
+        self.free.push(number);
+        Some(item)
+    }
+}
+
+/// The chooser's port: peers that it has asked, until the simulator sends the probes.
+#[derive(Debug, Default)]
+struct Asked(Mutex<Vec<(NodeId, ProbeTicket)>>);
+
+impl Asked {
+    fn lock(&self) -> MutexGuard<'_, Vec<(NodeId, ProbeTicket)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LoadProbe for Asked {
+    fn request(&self, peer: &Arc<Peer>, ticket: ProbeTicket) {
+        self.lock().push((peer.id.clone(), ticket));
+    }
+}
+
+impl Ours<Probed> {
+    /// Makes a client that probes `percent` times for a hundred calls.
+    pub(crate) fn probing(peers: usize, seed: u64, guards: Guards, percent: u32) -> Self {
+        let asked = Arc::new(Asked::default());
+        let chooser = Probed::new(Arc::<Asked>::clone(&asked), percent);
+        Self { asked, ..Self::new(peers, seed, guards, chooser) }
+    }
 }
 
 impl<C: Chooser> Ours<C> {
@@ -41,17 +98,17 @@ impl<C: Chooser> Ours<C> {
         table.apply(Tick::ZERO, PeerUpdate::Reset(ids.iter().cloned().map(peer).collect()));
         let keys = ids.iter().filter_map(|id| table.handle(id)).map(|handle| handle.key()).collect();
         let balancer = table.balancer(Filters::none(), chooser);
-        let entropy = Entropy::seeded(seed);
-        Self { balancer, _table: table, keys, entropy, guards, leases: Vec::new(), free: Vec::new() }
-    }
-
-    fn keep(&mut self, lease: PeerLease) -> usize {
-        if let Some(ticket) = self.free.pop() {
-            self.leases[ticket] = Some(lease);
-            return ticket;
+        let (leases, tickets) = (Slab::default(), Slab::default());
+        Self {
+            balancer,
+            _table: table,
+            keys,
+            entropy: Entropy::seeded(seed),
+            guards,
+            leases,
+            asked: Arc::default(),
+            tickets,
         }
-        self.leases.push(Some(lease));
-        self.leases.len() - 1
     }
 }
 
@@ -61,23 +118,38 @@ impl<C: Chooser> Policy for Ours<C> {
         // Whatever the reason, the simulator counts a call without a peer as failed.
         let lease = self.balancer.acquire_with(&cx, &mut self.entropy).ok()?;
         let peer = self.keys.binary_search(&lease.key()).ok()?;
-        Some(Choice { peer, ticket: self.keep(lease) })
+        Some(Choice { peer, ticket: self.leases.keep(lease) })
     }
 
     fn done(&mut self, now_ns: u64, choice: Choice, _: u64, outcome: Outcome) {
-        let Some(lease) = self.leases[choice.ticket].take() else { return };
-        self.free.push(choice.ticket);
+        let Some(lease) = self.leases.take(choice.ticket) else { return };
         let reported = match (outcome, self.guards) {
             (Outcome::Failed, Guards::On) => Reported::Failure,
             (Outcome::Failed, Guards::Off) | (Outcome::Ok, _) => Reported::Success,
         };
         lease.report(Tick::from_nanos(now_ns), reported);
     }
+
+    fn probes(&mut self, wanted: &mut Vec<Probe>) {
+        for (id, ticket) in self.asked.lock().drain(..) {
+            wanted.push(Probe { peer: place(id.as_str()), ticket: self.tickets.keep(ticket) });
+        }
+    }
+
+    fn probed(&mut self, _: u64, probe: Probe, load: ServerLoad) {
+        if let Some(ticket) = self.tickets.take(probe.ticket) {
+            ticket.answer(load);
+        }
+    }
 }
 
 fn node_id(place: usize) -> NodeId {
     // The table sorts by id: as many digits for all, and the places stay in order.
     format!("server-{place:04}").parse().expect("a word, a dash and digits are a name")
+}
+
+fn place(id: &str) -> usize {
+    id.trim_start_matches("server-").parse().expect("made by `node_id`")
 }
 
 fn peer(id: NodeId) -> Peer {

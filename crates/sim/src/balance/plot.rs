@@ -37,6 +37,9 @@ const fn colour(kind: Kind) -> &'static str {
         Kind::PeakEwma3 => "#1965b0",
         Kind::Prequal => "#882e72",
         Kind::Adaptive | Kind::AdaptiveUnguarded => "#dc050c",
+        Kind::Probed | Kind::ProbedUnguarded => "#4eb265",
+        Kind::ProbedHalf => "#90c987",
+        Kind::ProbedQuarter => "#cae0ab",
     }
 }
 
@@ -103,7 +106,7 @@ fn slow_plot(results: &Results) -> String {
         text(&mut body, "n", x(second as f64) - 6.0, BOTTOM + 16.0, &format!("{second} s"));
     }
     let mut legend = LEFT / 2.0;
-    let shown = [Kind::TwoRandom, Kind::PeakEwma10, Kind::Prequal, Kind::Adaptive];
+    let shown = [Kind::TwoRandom, Kind::PeakEwma10, Kind::Prequal, Kind::Adaptive, Kind::Probed];
     for outcome in results.of("s1").filter(|outcome| shown.contains(&outcome.kind)) {
         let points: Vec<String> = (from..)
             .zip(outcome.measured.share.iter().skip(from))
