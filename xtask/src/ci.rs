@@ -14,12 +14,13 @@ struct Step {
 }
 
 /// What is cheap and fails most often comes first; the tests come last, so that their results end the output.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step { name: "fmt", args: &["fmt", "--all", "--check"], env: None },
     Step { name: "layering", args: &["xtask", "layering"], env: None },
     Step { name: "tidy", args: &["xtask", "tidy"], env: None },
     Step { name: "clippy", args: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], env: None },
     Step { name: "docs", args: &["doc", "--workspace", "--no-deps"], env: Some(("RUSTDOCFLAGS", "-D warnings")) },
+    Step { name: "settings", args: &["xtask", "docs", "--check"], env: None },
     Step { name: "doctests", args: &["test", "--workspace", "--doc"], env: None },
     Step { name: "fuzz", args: &["xtask", "fuzz", "--seconds", "1"], env: None },
     Step { name: "tests", args: &["test", "--workspace", "--all-targets"], env: None },

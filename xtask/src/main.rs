@@ -9,6 +9,7 @@ mod bench_discovery;
 mod ci;
 mod cluster;
 mod dist;
+mod docs;
 mod doctor;
 mod drill;
 mod fuzz;
@@ -36,7 +37,7 @@ struct Xtask {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Run the gate: format, layering, tidy, clippy, docs, doctests, fuzz, tests.
+    /// Run the gate: format, layering, tidy, clippy, docs, settings, doctests, fuzz, tests.
     Ci,
     /// Run the tests of the workspace.
     Test {
@@ -51,6 +52,8 @@ enum Verb {
     },
     /// Check the text of the tree: file sizes, leftovers, manifests, what lies where.
     Tidy,
+    /// Print the table of all settings from the code, check that docs/configuration.md has it, or write it there.
+    Docs(docs::Options),
     /// Say what this machine has and lacks, and how to get it.
     Doctor,
     /// Build the static release binaries into dist/, check and measure them.
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
             layering::run(&manifest_path.unwrap_or_else(|| process::workspace_root().join("Cargo.toml")))
         }
         Verb::Tidy => tidy::run(),
+        Verb::Docs(options) => docs::run(&options),
         Verb::Doctor => Ok(doctor::run()),
         Verb::Dist(options) => dist::run(&options),
         Verb::Cluster(options) => cluster::run(&options),

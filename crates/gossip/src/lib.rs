@@ -57,6 +57,6 @@ pub use correlation::CorrelationId;
 pub use events::{Events, Happened, Missed};
 pub use handle::Handle;
 pub use labels::{ChangeLabelsError, LabelChanges};
-pub use membership::{Amount, Event, KnobFacts, OptionsError};
+pub use membership::{Amount, Bound, Event, Knob, KnobFacts, OptionsError};
 pub use options::Options;
 pub use service::{BindError, RunError, Service};

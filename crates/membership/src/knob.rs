@@ -31,6 +31,7 @@ impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Count(count) => write!(f, "{count}"),
+            Self::Time(Duration::ZERO) => f.write_str("0s"),
             Self::Time(time) if time.subsec_nanos() % 1_000_000 != 0 => write!(f, "{time:?}"),
             Self::Time(time) => {
                 let ms = time.as_millis();
@@ -140,7 +141,7 @@ mod tests {
     #[test]
     fn a_time_is_written_as_configuration_takes_it() {
         let written = |amount: Amount| amount.to_string();
-        assert_eq!(written(Amount::ms(0)), "0ms");
+        assert_eq!(written(Amount::ms(0)), "0s");
         assert_eq!(written(Amount::ms(1_999)), "1999ms");
         assert_eq!(written(Amount::secs(90)), "90s");
         assert_eq!(written(Amount::secs(600)), "10m");

@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Dev(DevArgs),
     /// Show every setting, its value and where it was set.
     PrintConfig(PrintConfigArgs),
+    /// Explain every setting there is, as Markdown: variable, unit, default, what is valid, which way to turn it.
+    ExplainConfig,
     /// Check the configuration and its certificate; exit with 0 if a node would start with it.
     CheckConfig(ConfigArgs),
 }

@@ -4,6 +4,7 @@
 
 mod duration;
 mod env;
+mod explain;
 mod file;
 mod gossip_config;
 mod keys;
@@ -19,9 +20,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use gossip::{Amount, Bound, Knob, KnobFacts};
 use identity::{CertificateFiles, FileOptions, StaleLists};
 use telemetry::LogFormat;
 
+use crate::chain::Chain;
+
+pub(crate) use explain::explain;
 pub(crate) use gossip_config::GossipConfig;
 pub(crate) use keys::Key;
 pub(crate) use print::{PrintFormat, print};
@@ -117,17 +122,7 @@ impl Config {
         let mut reader = Reader { settings, problems: source_problems };
         let config = Self {
             gossip: GossipConfig::read(&mut reader),
-            tls: TlsConfig {
-                certificate: reader.optional(keys::CERTIFICATE),
-                key: reader.optional(keys::PRIVATE_KEY),
-                trust_bundle: reader.optional(keys::TRUST_BUNDLE),
-                revocation_lists: reader.optional(keys::REVOCATION_LISTS),
-                stale_lists: match reader.value(keys::REFUSE_OVERDUE_LISTS) {
-                    true => StaleLists::Refuse,
-                    false => StaleLists::Keep,
-                },
-                reload_interval: reader.value(keys::CERTIFICATE_RELOAD_INTERVAL),
-            },
+            tls: TlsConfig::read(&mut reader),
             control: ControlConfig {
                 enabled: reader.value(keys::CONTROL_ENABLED),
                 address: reader.value(keys::CONTROL_ADDRESS),
@@ -146,9 +141,21 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
     }
 
+    /// Returns the texts that those who are to use them refuse.
+    fn unusable(&self, settings: &Settings) -> impl Iterator<Item = Problem> {
+        let unfit = |key: &'static Key, error: &dyn std::error::Error| {
+            let (origin, reason) = (settings.origin(key), Chain(error).to_string());
+            Problem::Unfit { origin, key: key.path, reason }
+        };
+        let filter = telemetry::check_filter(&self.log.filter).err().map(|error| unfit(keys::LOG_FILTER, &error));
+        let collector = self.traces.endpoint.as_deref().and_then(|endpoint| telemetry::check_collector(endpoint).err());
+        filter.into_iter().chain(collector.map(|error| unfit(keys::TRACES_ENDPOINT, &error)))
+    }
+
     /// Adds what is wrong with values that are each valid.
     fn check(&self, settings: &Settings, purpose: Purpose, problems: &mut Vec<Problem>) {
         problems.extend(self.tls.out_of_range(settings));
+        problems.extend(self.unusable(settings));
         if purpose == Purpose::Show {
             return;
         }
@@ -173,6 +180,20 @@ impl Config {
 }
 
 impl TlsConfig {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            certificate: reader.optional(keys::CERTIFICATE),
+            key: reader.optional(keys::PRIVATE_KEY),
+            trust_bundle: reader.optional(keys::TRUST_BUNDLE),
+            revocation_lists: reader.optional(keys::REVOCATION_LISTS),
+            stale_lists: match reader.value(keys::REFUSE_OVERDUE_LISTS) {
+                true => StaleLists::Refuse,
+                false => StaleLists::Keep,
+            },
+            reload_interval: reader.value(keys::CERTIFICATE_RELOAD_INTERVAL),
+        }
+    }
+
     /// Returns the files of a configuration that was loaded to run, and how they are watched.
     pub(crate) fn files(&self) -> FileOptions {
         let file = |path: &Option<PathBuf>| path.clone().expect("a configuration to run with names its certificate");
@@ -189,14 +210,25 @@ impl TlsConfig {
         }
     }
 
+    const RELOAD_INTERVAL: Knob<Self> = Knob {
+        option: "certificateReloadInterval",
+        value: |tls| Amount::Time(tls.reload_interval),
+        least: Bound::Is(Amount::secs(2)),
+        most: Bound::Is(Amount::secs(24 * 3600)),
+        turn: "How often the files are read even if nothing says that they have changed; it is looked for changes every 2 s. \
+               Shorter is for file systems whose times are not to be relied on.",
+    };
+
+    /// Returns what is to be known of the settings that have a range, with their defaults.
+    fn knobs() -> [KnobFacts; 1] {
+        let settings = Settings::gather(&Sources::default()).0;
+        [Self::RELOAD_INTERVAL.facts(&Self::read(&mut Reader { settings: &settings, problems: Vec::new() }))]
+    }
+
     fn out_of_range(&self, settings: &Settings) -> Option<Problem> {
         let key = keys::CERTIFICATE_RELOAD_INTERVAL;
-        let range = Duration::from_secs(2)..=Duration::from_secs(24 * 3600);
-        (!range.contains(&self.reload_interval)).then(|| Problem::WrongValue {
-            origin: settings.origin(key),
-            key: key.path.to_owned(),
-            found: format!("{:?}", self.reload_interval),
-            valid: "2s to 24h is valid".to_owned(),
-        })
+        let error = Self::RELOAD_INTERVAL.check(self).err()?;
+        let (origin, valid) = (settings.origin(key), format!("{} is valid", error.valid));
+        Some(Problem::WrongValue { origin, key: key.path.to_owned(), found: error.value, valid })
     }
 }

@@ -44,6 +44,10 @@ fn execute(command: Command, variables: impl Iterator<Item = (OsString, OsString
         Command::Run(args) => run(args, variables),
         Command::Dev(args) => Ok(dev::dev(&args)?),
         Command::PrintConfig(args) => print_config(args, variables),
+        Command::ExplainConfig => {
+            explain_config();
+            Ok(())
+        }
         Command::CheckConfig(args) => check_config(args, variables),
     }
 }
@@ -61,6 +65,11 @@ fn print_config(args: PrintConfigArgs, variables: impl Iterator<Item = (OsString
     Config::read(&settings, problems, Purpose::Show)?;
     print!("{}", config::print(&settings, args.output));
     Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "what the user asked to see")]
+fn explain_config() {
+    print!("{}", config::explain());
 }
 
 #[expect(clippy::print_stdout, reason = "what the user asked to see")]

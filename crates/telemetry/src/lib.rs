@@ -18,5 +18,5 @@ mod traces;
 
 pub use catalogue::{Kind, Metric, catalogue};
 pub use exporter::{BuildMetricsError, InstallMetricsError, MetricsHandle, build_metrics, install_metrics};
-pub use logs::{InitTracingError, LogFormat, init_tracing};
-pub use traces::{FlushError, TraceError, TraceOptions, Traces};
+pub use logs::{InitTracingError, LogFormat, check_filter, init_tracing};
+pub use traces::{FlushError, TraceError, TraceOptions, Traces, check_collector};

@@ -42,6 +42,18 @@ pub enum InitTracingError {
     },
 }
 
+/// Checks a filter that [`init_tracing`] is to take.
+///
+/// # Errors
+/// It is none.
+pub fn check_filter(filter: &str) -> Result<(), InitTracingError> {
+    parsed(filter).map(|_filter| ())
+}
+
+fn parsed(filter: &str) -> Result<EnvFilter, InitTracingError> {
+    EnvFilter::try_new(filter).map_err(|source| InitTracingError::Filter { filter: filter.to_owned(), source })
+}
+
 /// Writes log events to standard error from now on, those that `filter` lets through, and sends the spans that it lets through
 /// as `traces` says. Without it, a span costs what the filter costs.
 ///
@@ -57,8 +69,7 @@ pub fn init_tracing(
     filter: &str,
     traces: Option<&TraceOptions>,
 ) -> Result<Option<Traces>, InitTracingError> {
-    let wrong = |source| InitTracingError::Filter { filter: filter.to_owned(), source };
-    let env_filter = EnvFilter::try_new(filter).map_err(wrong)?;
+    let env_filter = parsed(filter)?;
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     // The default is colour unless NO_COLOR is set: only ever take it away.
     let lines = if io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };

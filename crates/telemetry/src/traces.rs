@@ -59,11 +59,9 @@ impl Traces {
     /// Sets up sending. Call it on a tokio runtime: the connection lives there. A batch goes every 5 s or 512 spans; of more than
     /// 2,048 waiting, new ones are dropped.
     pub(crate) fn start(options: &TraceOptions) -> Result<Self, TraceError> {
+        check_collector(&options.endpoint)?;
         let endpoint = || options.endpoint.clone();
-        let is_secure = options.endpoint.starts_with("https://");
-        if !is_secure && !is_loopback(&options.endpoint) {
-            return Err(TraceError::Plaintext { endpoint: endpoint() });
-        }
+        let is_secure = options.endpoint.starts_with(SECURE);
         let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint()).with_timeout(EXPORT_TIMEOUT);
         let exporter = if is_secure { exporter.with_tls_config(tls(options)) } else { exporter };
         let exporter = exporter.build().map_err(|source| TraceError::Exporter { endpoint: endpoint(), source })?;
@@ -102,6 +100,18 @@ impl fmt::Debug for Traces {
 
 fn tls(options: &TraceOptions) -> ClientTlsConfig {
     options.trust_bundle.iter().fold(ClientTlsConfig::new(), |tls, pem| tls.ca_certificate(Certificate::from_pem(pem)))
+}
+
+/// What the address of a collector begins with, unless it is on loopback.
+const SECURE: &str = "https://";
+
+/// Checks that spans may go to `endpoint`: see [`TraceOptions::endpoint`].
+///
+/// # Errors
+/// It is neither `https://…` nor on loopback.
+pub fn check_collector(endpoint: &str) -> Result<(), TraceError> {
+    let may_go = endpoint.starts_with(SECURE) || is_loopback(endpoint);
+    if may_go { Ok(()) } else { Err(TraceError::Plaintext { endpoint: endpoint.to_owned() }) }
 }
 
 fn is_loopback(endpoint: &str) -> bool {

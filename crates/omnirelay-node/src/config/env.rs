@@ -44,6 +44,19 @@ pub(crate) fn read(
     layers
 }
 
+/// Returns the variable that sets `key`, as documentation spells it.
+pub(crate) fn variable(key: &Key) -> String {
+    let mut variable = "OMNIRELAY_".to_owned();
+    for c in key.path.chars() {
+        match c {
+            '.' => variable += "__",
+            c if c.is_ascii_uppercase() => variable.extend(['_', c]),
+            c => variable.push(c.to_ascii_uppercase()),
+        }
+    }
+    if key.shape == Shape::Table { variable + "__…" } else { variable }
+}
+
 /// Takes one `key=value` of `--set`.
 pub(crate) fn read_assignment(text: &str, problems: &mut Vec<Problem>) -> Option<Layer> {
     let origin = Origin::Flag("--set");

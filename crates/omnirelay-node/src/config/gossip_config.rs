@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use gossip::Options;
+use gossip::{KnobFacts, Options};
 use identity::SpiffeId;
 use mesh_types::{ClusterId, Endpoint, MetadataError, NodeId, NodeMetadata, Region, Role};
 
@@ -153,6 +153,12 @@ pub(crate) fn out_of_range(settings: &Settings) -> Vec<Problem> {
             None => return problems,
         }
     }
+}
+
+/// Returns what is to be known of the options of gossip that have a range, with their defaults.
+pub(crate) fn knobs() -> Vec<KnobFacts> {
+    let region = "local".parse().expect("a valid region");
+    Options::of(&anybody(), region).knobs()
 }
 
 /// Returns an identity to ask for ranges with; they are the same for everybody.

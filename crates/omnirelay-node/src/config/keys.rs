@@ -11,6 +11,24 @@ pub(crate) struct Key {
     pub(crate) shape: Shape,
     /// Its value when nobody sets it, as text; `None` leaves it unset.
     pub(crate) default: Option<&'static str>,
+    /// What documentation says of it.
+    pub(crate) about: About,
+}
+
+impl Key {
+    /// Returns the last segment of its name.
+    pub(crate) fn name(&self) -> &'static str {
+        last_segment(self.path)
+    }
+}
+
+/// What documentation says of a key.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum About {
+    /// The knob of that name among the options says it.
+    Knob,
+    /// What is valid, and what it is.
+    Words(&'static str, &'static str),
 }
 
 /// How a value is written in a file, and how text from elsewhere becomes such a value.
@@ -18,6 +36,8 @@ pub(crate) struct Key {
 pub(crate) enum Shape {
     /// A string.
     Text,
+    /// A string that is a length of time, such as `5s`.
+    Duration,
     /// A string that names a file; in a configuration file, relative to that file.
     Path,
     /// A whole number.
@@ -43,15 +63,16 @@ impl Shape {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Value::from(items.collect::<Vec<_>>())
             }
-            Self::Text | Self::Path | Self::Table => Value::from(text),
+            Self::Text | Self::Duration | Self::Path | Self::Table => Value::from(text),
         }
     }
 }
 
 /// Names the keys and lists them all.
 macro_rules! keys {
-    ($($name:ident = $path:literal, $shape:ident, $default:expr;)*) => {
-        $(pub(crate) const $name: &Key = &Key { path: $path, shape: Shape::$shape, default: $default };)*
+    ($($name:ident = $path:literal, $shape:ident, $default:expr, $about:expr;)*) => {
+        $(pub(crate) const $name: &Key =
+            &Key { path: $path, shape: Shape::$shape, default: $default, about: $about };)*
 
         /// All keys, in the order in which they are shown.
         pub(crate) const ALL: &[&Key] = &[$($name),*];
@@ -59,43 +80,87 @@ macro_rules! keys {
 }
 
 keys! {
-    GOSSIP_ENABLED = "mesh.gossip.enabled", Flag, Some("true");
-    NODE_ID = "mesh.gossip.nodeId", Text, None;
-    CLUSTER_ID = "mesh.gossip.clusterId", Text, None;
-    ROLE = "mesh.gossip.role", Text, None;
-    REGION = "mesh.gossip.region", Text, Some("local");
-    MESH_VERSION = "mesh.gossip.meshVersion", Text, Some(env!("CARGO_PKG_VERSION"));
-    HTTP3_SUPPORT = "mesh.gossip.http3Support", Flag, Some("true");
-    LABELS = "mesh.gossip.labels", Table, None;
-    BIND_ADDRESS = "mesh.gossip.bindAddress", Text, Some("0.0.0.0");
-    PORT = "mesh.gossip.port", Number, Some("17421");
-    ADVERTISE_HOST = "mesh.gossip.advertiseHost", Text, None;
-    ADVERTISE_PORT = "mesh.gossip.advertisePort", Number, None;
-    SEED_PEERS = "mesh.gossip.seedPeers", List, Some("");
-    INTERVAL = "mesh.gossip.interval", Text, Some("1s");
-    FANOUT = "mesh.gossip.fanout", Number, Some("8");
-    SUSPICION_INTERVAL = "mesh.gossip.suspicionInterval", Text, Some("5s");
-    DEAD_AFTER = "mesh.gossip.deadAfter", Text, None;
-    PING_TIMEOUT = "mesh.gossip.pingTimeout", Text, Some("2s");
-    RETRANSMIT_LIMIT = "mesh.gossip.retransmitLimit", Number, Some("3");
-    METADATA_REFRESH_PERIOD = "mesh.gossip.metadataRefreshPeriod", Text, Some("30s");
-    MAX_LINKS = "mesh.gossip.maxLinks", Number, Some("72");
-    IDLE_TIMEOUT = "mesh.gossip.idleTimeout", Text, Some("30s");
-    REHANDSHAKE_WINDOW = "mesh.gossip.rehandshakeWindow", Text, Some("30s");
-    CERTIFICATE_RELOAD_INTERVAL = "mesh.gossip.certificateReloadInterval", Text, Some("5m");
-    CERTIFICATE = "mesh.gossip.tls.certificate", Path, None;
-    PRIVATE_KEY = "mesh.gossip.tls.key", Path, None;
-    TRUST_BUNDLE = "mesh.gossip.tls.trustBundle", Path, None;
-    REVOCATION_LISTS = "mesh.gossip.tls.certificateRevocationList", Path, None;
-    REFUSE_OVERDUE_LISTS = "mesh.gossip.tls.refuseOverdueRevocationLists", Flag, Some("false");
-    CONTROL_ENABLED = "control.enabled", Flag, Some("true");
-    CONTROL_ADDRESS = "control.address", Text, Some("127.0.0.1:17420");
-    CONTROL_PLAINTEXT = "control.plaintext", Flag, Some("false");
-    LOG_FORMAT = "log.format", Text, Some("text");
-    LOG_FILTER = "log.filter", Text, Some("info");
-    TRACES_ENDPOINT = "traces.endpoint", Text, None;
-    TRACES_TRUST_BUNDLE = "traces.trustBundle", Path, None;
-    TRACES_SAMPLE_RATIO = "traces.sampleRatio", Fraction, Some("1");
+    GOSSIP_ENABLED = "mesh.gossip.enabled", Flag, Some("true"),
+        About::Words("true, false", "false: the node runs without a mesh");
+    NODE_ID = "mesh.gossip.nodeId", Text, None,
+        About::Words(
+            "1 to 63 of `A-Z a-z 0-9 . _ -`",
+            "Name of the node; the certificate's, which it must equal if set",
+        );
+    CLUSTER_ID = "mesh.gossip.clusterId", Text, None,
+        About::Words("as nodeId", "Cluster whose nodes it gossips with; the certificate's, which it must equal if set");
+    ROLE = "mesh.gossip.role", Text, None,
+        About::Words("as nodeId", "What the node is for; the certificate's, which it must equal if set");
+    REGION = "mesh.gossip.region", Text, Some("local"),
+        About::Words("as nodeId", "Where it runs; others may prefer peers of their own region");
+    MESH_VERSION = "mesh.gossip.meshVersion", Text, Some(env!("CARGO_PKG_VERSION")),
+        About::Words("1 to 32 bytes", "Version that others are told");
+    HTTP3_SUPPORT = "mesh.gossip.http3Support", Flag, Some("true"),
+        About::Words("true, false", "Whether others are told that it serves HTTP/3");
+    LABELS = "mesh.gossip.labels", Table, None,
+        About::Words(
+            "32 labels, keys of 1 to 63 bytes, values up to 128",
+            "What else others are told; labels named `peer.*` steer choosers",
+        );
+    BIND_ADDRESS = "mesh.gossip.bindAddress", Text, Some("0.0.0.0"),
+        About::Words("an IP address", "Address that gossip listens on");
+    PORT = "mesh.gossip.port", Number, Some("17421"),
+        About::Words("0 to 65535", "UDP port that gossip listens on; 0 takes any free one");
+    ADVERTISE_HOST = "mesh.gossip.advertiseHost", Text, None,
+        About::Words(
+            "a DNS name or an IP address",
+            "Host that others are told; what is bound, or on `0.0.0.0` the address that faces the first seed. Set it behind \
+             NAT, or to use a DNS name",
+        );
+    ADVERTISE_PORT = "mesh.gossip.advertisePort", Number, None, About::Knob;
+    SEED_PEERS = "mesh.gossip.seedPeers", List, Some(""), About::Knob;
+    INTERVAL = "mesh.gossip.interval", Duration, Some("1s"), About::Knob;
+    FANOUT = "mesh.gossip.fanout", Number, Some("8"), About::Knob;
+    SUSPICION_INTERVAL = "mesh.gossip.suspicionInterval", Duration, Some("5s"), About::Knob;
+    DEAD_AFTER = "mesh.gossip.deadAfter", Duration, None, About::Knob;
+    PING_TIMEOUT = "mesh.gossip.pingTimeout", Duration, Some("2s"), About::Knob;
+    RETRANSMIT_LIMIT = "mesh.gossip.retransmitLimit", Number, Some("3"), About::Knob;
+    METADATA_REFRESH_PERIOD = "mesh.gossip.metadataRefreshPeriod", Duration, Some("30s"), About::Knob;
+    MAX_LINKS = "mesh.gossip.maxLinks", Number, Some("72"), About::Knob;
+    IDLE_TIMEOUT = "mesh.gossip.idleTimeout", Duration, Some("30s"), About::Knob;
+    REHANDSHAKE_WINDOW = "mesh.gossip.rehandshakeWindow", Duration, Some("30s"), About::Knob;
+    CERTIFICATE_RELOAD_INTERVAL = "mesh.gossip.certificateReloadInterval", Duration, Some("5m"), About::Knob;
+    CERTIFICATE = "mesh.gossip.tls.certificate", Path, None,
+        About::Words("PEM", "Certificate chain of the node; watched while it runs");
+    PRIVATE_KEY = "mesh.gossip.tls.key", Path, None,
+        About::Words("PEM", "Private key of the certificate; watched");
+    TRUST_BUNDLE = "mesh.gossip.tls.trustBundle", Path, None,
+        About::Words("PEM", "CA certificates that the node trusts, several while CAs change; watched");
+    REVOCATION_LISTS = "mesh.gossip.tls.certificateRevocationList", Path, None,
+        About::Words("PEM or DER", "Lists of revoked certificates of those CAs; watched, and spread to the others");
+    REFUSE_OVERDUE_LISTS = "mesh.gossip.tls.refuseOverdueRevocationLists", Flag, Some("false"),
+        About::Words(
+            "true, false",
+            "true: nobody is let in on a list whose next update is overdue. Safer, and cuts the mesh when a CA stops \
+             publishing",
+        );
+    CONTROL_ENABLED = "control.enabled", Flag, Some("true"),
+        About::Words("true, false", "false: no control endpoint, no metrics");
+    CONTROL_ADDRESS = "control.address", Text, Some("127.0.0.1:17420"),
+        About::Words("`ip:port`", "TCP address of the control endpoint; it speaks mutual TLS");
+    CONTROL_PLAINTEXT = "control.plaintext", Flag, Some("false"),
+        About::Words("true, false", "true is for `omnirelay-node dev` on loopback only");
+    LOG_FORMAT = "log.format", Text, Some("text"),
+        About::Words("text, json", "How log lines are written");
+    LOG_FILTER = "log.filter", Text, Some("info"),
+        About::Words(
+            "`level`, `target=level`, with commas between",
+            "Which log events are written, and which spans are sent",
+        );
+    TRACES_ENDPOINT = "traces.endpoint", Text, None,
+        About::Words(
+            "`https://host:port`; `http://` on loopback",
+            "OpenTelemetry collector that spans go to (OTLP over gRPC); unset, they go nowhere",
+        );
+    TRACES_TRUST_BUNDLE = "traces.trustBundle", Path, None,
+        About::Words("PEM", "CA certificates that may sign the collector's; `mesh.gossip.tls.trustBundle` unless set");
+    TRACES_SAMPLE_RATIO = "traces.sampleRatio", Fraction, Some("1"),
+        About::Words("0 to 1", "Share of the traces begun here that are kept; less costs less");
 }
 
 /// Returns the key of that exact name.

@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod every_key;
+
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
 fn sources(variables: &[(&str, &str)], assignments: &[&str]) -> Sources {
@@ -40,7 +42,7 @@ fn show(sources: &Sources) -> Result<Config, ConfigError> {
 #[track_caller]
 fn check_refused(loaded: Result<Config, ConfigError>, expected: &[&str]) {
     let error = loaded.expect_err("a wrong configuration was accepted");
-    let mut lines: Vec<_> = error.problems.iter().map(|problem| crate::chain::Chain(problem).to_string()).collect();
+    let mut lines: Vec<_> = error.problems.iter().map(|problem| Chain(problem).to_string()).collect();
     let mut expected = expected.to_vec();
     lines.sort();
     expected.sort_unstable();
@@ -282,7 +284,7 @@ fn certificate_files_are_read_again_at_least_daily_and_lists_may_be_overdue_unle
     assert_eq!((files.stale_lists, files.reread_every), (StaleLists::Refuse, Duration::from_secs(60)));
     check_refused(
         show(&sources(&[], &["mesh.gossip.certificateReloadInterval=25h"])),
-        &["flag --set: `mesh.gossip.certificateReloadInterval` is 90000s; 2s to 24h is valid"],
+        &["flag --set: `mesh.gossip.certificateReloadInterval` is 25h; 2s to 24h is valid"],
     );
     Ok(())
 }
