@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::group::{Candidate, Demand, name_hash};
+use crate::candidates::{Candidate, Candidates};
+use crate::group::{Demand, name_hash};
 use crate::shared::Local;
 use crate::{Http3Hint, Peer};
 
@@ -97,7 +98,7 @@ impl Filters {
 /// Splits the peers before a chooser chooses. It runs when peers change, not when one is picked.
 pub(crate) trait Filter: Send + Sync + fmt::Debug {
     /// Returns the parts of `part`, the most welcome first. Indexes are those of `all`.
-    fn split(&self, part: Part, all: &[Candidate], local: &Local) -> Vec<Part>;
+    fn split(&self, part: Part, all: &Candidates, local: &Local) -> Vec<Part>;
 }
 
 /// Lower tiers first: the next one is used when no peer of the one before is usable.
@@ -105,7 +106,7 @@ pub(crate) trait Filter: Send + Sync + fmt::Debug {
 pub(crate) struct Tiered;
 
 impl Filter for Tiered {
-    fn split(&self, part: Part, all: &[Candidate], _local: &Local) -> Vec<Part> {
+    fn split(&self, part: Part, all: &Candidates, _local: &Local) -> Vec<Part> {
         let mut tiers: BTreeMap<u8, Vec<usize>> = BTreeMap::new();
         for index in part.peers {
             tiers.entry(all.get(index).map_or(u8::MAX, |c| c.peer.tier)).or_default().push(index);
@@ -139,11 +140,11 @@ impl fmt::Debug for Preferred {
 }
 
 impl Filter for Preferred {
-    fn split(&self, part: Part, all: &[Candidate], _local: &Local) -> Vec<Part> {
+    fn split(&self, part: Part, all: &Candidates, _local: &Local) -> Vec<Part> {
         match self {
-            Self::By(is_welcome) => part.prefer(|index| all.get(index).is_some_and(|c| is_welcome(&c.peer))),
+            Self::By(is_welcome) => part.prefer(|index| all.get(index).is_some_and(|c| is_welcome(c.peer))),
             Self::Http3 => {
-                let may_speak = |candidate: &Candidate| match candidate.peer.http3 {
+                let may_speak = |candidate: Candidate<'_>| match candidate.peer.http3 {
                     Http3Hint::Advertised | Http3Hint::ForcedOn => true,
                     Http3Hint::ForcedOff => false,
                     Http3Hint::Absent => candidate.cell.http3_works(),
@@ -167,7 +168,7 @@ impl Filter for Preferred {
 pub(crate) struct ZoneAware;
 
 impl Filter for ZoneAware {
-    fn split(&self, part: Part, all: &[Candidate], local: &Local) -> Vec<Part> {
+    fn split(&self, part: Part, all: &Candidates, local: &Local) -> Vec<Part> {
         let zone_of = |index: usize| all.get(index).and_then(|candidate| candidate.peer.zone.clone());
         let mut zones: BTreeMap<Option<Arc<str>>, Vec<usize>> = BTreeMap::new();
         for index in &part.peers {
@@ -205,7 +206,7 @@ impl Filter for ZoneAware {
 pub(crate) struct Subset(pub(crate) usize);
 
 impl Filter for Subset {
-    fn split(&self, part: Part, all: &[Candidate], local: &Local) -> Vec<Part> {
+    fn split(&self, part: Part, all: &Candidates, local: &Local) -> Vec<Part> {
         if part.peers.len() <= self.0 {
             return vec![part];
         }

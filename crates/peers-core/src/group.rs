@@ -5,10 +5,9 @@ use std::sync::Arc;
 use mesh_types::NodeId;
 
 use crate::breaker::{Admission, Pass};
-use crate::cell::PeerCell;
+use crate::candidates::{Candidate, Candidates};
 use crate::entropy::mix;
 use crate::lease::{PeerKey, PeerLease};
-use crate::published::Kept;
 use crate::shared::Shared;
 use crate::{Entropy, Peer, Tick, Unreported};
 
@@ -35,22 +34,6 @@ impl PickCx<'_> {
     }
 }
 
-/// A peer and its cell.
-#[derive(Debug, Clone)]
-pub(crate) struct Candidate {
-    pub(crate) cell: Kept<PeerCell>,
-    pub(crate) peer: Arc<Peer>,
-    /// Factor of the peer's load: the usual weight over its own; infinite for weight 0.
-    pub(crate) burden: f32,
-}
-
-impl Candidate {
-    pub(crate) fn new(cell: Kept<PeerCell>, peer: Arc<Peer>) -> Self {
-        let burden = f32::from(Peer::DEFAULT_WEIGHT) / f32::from(peer.weight);
-        Self { cell, peer, burden }
-    }
-}
-
 /// What a group asks of its peers beside being usable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Demand {
@@ -61,7 +44,7 @@ pub(crate) enum Demand {
 /// Peers that are equally welcome, by ascending id, and what their chooser has prepared for them.
 #[derive(Debug)]
 pub struct Group {
-    pub(crate) candidates: Arc<[Candidate]>,
+    pub(crate) candidates: Candidates,
     pub(crate) arrangement: Box<[u32]>,
     pub(crate) demand: Demand,
     /// Copies of what every pick asks of the options.
@@ -107,20 +90,19 @@ impl Group {
     /// Returns whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.candidates.is_empty()
+        self.len() == 0
     }
 
     /// Returns the peer at `index`.
     #[must_use]
     pub fn peer(&self, index: usize) -> Option<&Peer> {
-        self.candidates.get(index).map(|candidate| &*candidate.peer)
+        self.candidates.peer(index).map(|peer| &**peer)
     }
 
     /// Returns where the peer `id` is.
     #[must_use]
     pub fn position(&self, id: &NodeId) -> Option<usize> {
-        // Not an error: the peer is in another group, or in none.
-        self.candidates.binary_search_by(|candidate| candidate.peer.id.cmp(id)).ok()
+        self.candidates.position(id)
     }
 
     /// Returns what [`Chooser::arrange`](crate::Chooser::arrange) made of these peers.
@@ -133,13 +115,13 @@ impl Group {
     /// open, it is busy, it was tried before. A peer that starts slowly is usable now and then.
     #[inline(always)]
     pub fn pending(&self, index: usize, cx: &PickCx<'_>, entropy: &mut Entropy) -> Option<u32> {
-        let candidate = self.candidates.get(index)?;
-        let pending = candidate.cell.usage().pending;
-        let takes_calls = candidate.cell.breaker.quick_pass().is_some();
+        let cell = self.candidates.cell(index)?;
+        let pending = cell.usage().pending;
+        let takes_calls = cell.breaker.quick_pass().is_some();
         if takes_calls && pending < self.quick_max && cx.exclude.is_empty() {
             return Some(pending);
         }
-        entropy.lend(|entropy| self.is_usable(candidate, &{ *cx }, entropy)).then_some(pending)
+        entropy.lend(|entropy| self.is_usable(index, &{ *cx }, entropy)).then_some(pending)
     }
 
     /// Returns the expected cost of one more lease on the peer at `index` that has `pending`: its latency estimate, in
@@ -147,20 +129,21 @@ impl Group {
     #[inline(always)]
     #[must_use]
     pub fn cost(&self, index: usize, pending: u32, now: Tick) -> f32 {
-        let Some(candidate) = self.candidates.get(index) else { return f32::INFINITY };
+        let Some(cell) = self.candidates.cell(index) else { return f32::INFINITY };
         // Before the first sample of all every peer counts the same.
-        let estimate = candidate.cell.estimator.read(now, self.shared.mean.read()).max(1.0);
-        estimate * (pending as f32 + 1.0) * candidate.burden
+        let estimate = cell.estimator.read(now, self.shared.mean.read()).max(1.0);
+        estimate * (pending as f32 + 1.0) * self.candidates.burden(index)
     }
 
     /// Returns the factor of the load of the peer at `index`: the usual weight over its own; infinite for weight 0.
     pub(crate) fn burden(&self, index: usize) -> f32 {
-        self.candidates.get(index).map_or(f32::INFINITY, |candidate| candidate.burden)
+        self.candidates.burden(index)
     }
 
     #[cold]
-    fn is_usable(&self, candidate: &Candidate, cx: &PickCx<'_>, entropy: &mut Entropy) -> bool {
-        let cell = &candidate.cell;
+    fn is_usable(&self, index: usize, cx: &PickCx<'_>, entropy: &mut Entropy) -> bool {
+        let Some(candidate) = self.candidates.get(index) else { return false };
+        let cell = candidate.cell;
         if !self.may_ask(candidate, cx) || cell.usage().pending >= self.max_pending {
             return false;
         }
@@ -169,12 +152,12 @@ impl Group {
         (admits || self.panics_for(candidate)) && (share >= 1.0 || entropy.happens(share))
     }
 
-    fn may_ask(&self, candidate: &Candidate, cx: &PickCx<'_>) -> bool {
+    fn may_ask(&self, candidate: Candidate<'_>, cx: &PickCx<'_>) -> bool {
         let speaks = self.demand == Demand::Nothing || candidate.cell.http3(candidate.peer.http3, cx.now);
         speaks && !cx.exclude.contains(&candidate.cell.key)
     }
 
-    fn panics_for(&self, candidate: &Candidate) -> bool {
+    fn panics_for(&self, candidate: Candidate<'_>) -> bool {
         let isolated = candidate.cell.breaker.state() == crate::BreakerState::Isolated;
         !isolated && self.shared.census.panics(&self.shared.options.breaker.rails)
     }
@@ -182,7 +165,7 @@ impl Group {
     /// Leases the peer at `index`, which was found usable a moment ago, if its breaker has nothing to ask.
     #[inline(always)]
     pub(crate) fn lease_quickly(&self, index: usize, cx: &PickCx<'_>) -> Option<PeerLease> {
-        let cell = &self.candidates.get(index)?.cell;
+        let cell = self.candidates.cell(index)?;
         let pass = cell.breaker.quick_pass()?;
         Some(PeerLease::new(cell.lease()?, cx.now, pass, self.unreported))
     }
@@ -198,8 +181,8 @@ impl Group {
     #[cold]
     pub(crate) fn lease_any(&self, cx: &PickCx<'_>, entropy: &mut Entropy, refusals: &mut Refusals) -> Asked {
         let start = entropy.below(self.len());
-        let (before, from_start) = self.candidates.split_at_checked(start).unwrap_or_default();
-        for candidate in from_start.iter().chain(before).filter(|candidate| candidate.peer.weight > 0) {
+        let from_start = self.candidates.iter().skip(start).chain(self.candidates.iter().take(start));
+        for candidate in from_start.filter(|candidate| candidate.peer.weight > 0) {
             let full = candidate.cell.usage().pending >= self.max_pending;
             let wants_peace = candidate.cell.share(cx.now) == 0.0;
             if !self.may_ask(candidate, cx) || full || wants_peace {
@@ -214,7 +197,7 @@ impl Group {
     }
 
     #[cold]
-    fn lease_through_breaker(&self, candidate: &Candidate, cx: &PickCx<'_>, refusals: &mut Refusals) -> Asked {
+    fn lease_through_breaker(&self, candidate: Candidate<'_>, cx: &PickCx<'_>, refusals: &mut Refusals) -> Asked {
         match candidate.cell.breaker.admit(cx.now, &self.shared.options.breaker) {
             Admission::Granted { pass, transition } => {
                 if let Some(transition) = transition {
@@ -235,7 +218,7 @@ impl Group {
     }
 
     #[inline]
-    fn hold(&self, candidate: &Candidate, cx: &PickCx<'_>, pass: Pass, panic: Panic) -> Asked {
+    fn hold(&self, candidate: Candidate<'_>, cx: &PickCx<'_>, pass: Pass, panic: Panic) -> Asked {
         if let Some(hold) = candidate.cell.lease() {
             Asked::Leased(PeerLease::new(hold, cx.now, pass, self.unreported), panic)
         } else {

@@ -16,6 +16,7 @@
 
 mod balancer;
 mod breaker;
+mod candidates;
 mod cell;
 mod census;
 mod chooser;

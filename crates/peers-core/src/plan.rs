@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::candidates::{Candidate, Candidates};
 use crate::filter::{Filter, Part};
-use crate::group::{Candidate, Demand, Group};
+use crate::group::{Demand, Group};
 use crate::shared::Shared;
 use crate::{Chooser, Entropy, Health, Peer, PickError};
 
@@ -31,15 +32,12 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Roster {
     pub(crate) version: u64,
-    /// By ascending id.
-    pub(crate) candidates: Arc<[Candidate]>,
+    pub(crate) candidates: Candidates,
 }
 
 impl Roster {
-    pub(crate) fn get(&self, id: &mesh_types::NodeId) -> Option<&Candidate> {
-        // Not an error: the peer is not known.
-        let index = self.candidates.binary_search_by(|candidate| candidate.peer.id.cmp(id)).ok()?;
-        self.candidates.get(index)
+    pub(crate) fn get(&self, id: &mesh_types::NodeId) -> Option<Candidate<'_>> {
+        self.candidates.get(self.candidates.position(id)?)
     }
 
     /// Returns how many peers take work, whatever is said about their health.
@@ -78,7 +76,7 @@ impl Plan {
             parts.extend(last_resort.into_iter().map(|part| Part { share: 0.0, ..part }));
         }
         let nobody =
-            if roster.candidates.is_empty() { PickError::NoPeers } else { PickError::NoneAvailable { retry_at: None } };
+            if roster.candidates.len() == 0 { PickError::NoPeers } else { PickError::NoneAvailable { retry_at: None } };
         let starts = starts(&parts);
         let mut groups = parts.iter().map(|part| group(roster, part, chooser, shared));
         let starts_first = matches!(*starts, [] | [_] | [u32::MAX, ..]);
@@ -136,12 +134,12 @@ fn split(roster: &Roster, peers: Vec<usize>, filters: &[Box<dyn Filter>], shared
 
 fn group(roster: &Roster, part: &Part, chooser: &dyn Chooser, shared: &Arc<Shared>) -> Group {
     // A part of as many as there are is all of them, each once and in order: shared, no peer is counted once more.
-    let candidates: Arc<[Candidate]> = if part.peers.len() == roster.candidates.len() && part.peers.is_sorted() {
-        Arc::clone(&roster.candidates)
+    let candidates = if part.peers.len() == roster.candidates.len() && part.peers.is_sorted() {
+        roster.candidates.clone()
     } else {
-        part.peers.iter().filter_map(|index| roster.candidates.get(*index)).cloned().collect()
+        Candidates::of(part.peers.iter().filter_map(|index| roster.candidates.get(*index)))
     };
-    let peers: Vec<&Peer> = candidates.iter().map(|candidate| &*candidate.peer).collect();
+    let peers: Vec<&Peer> = candidates.iter().map(|candidate| &**candidate.peer).collect();
     let arrangement = chooser.arrange(&peers);
     Group {
         candidates,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use mesh_types::{BootEpoch, MetadataVersion, NodeId};
 
 use crate::balancer::Picker;
+use crate::candidates::{Candidate, Candidates};
 use crate::cell::{Http3Learned, PeerCell};
-use crate::group::Candidate;
 use crate::lease::PeerKey;
 use crate::plan::Roster;
 use crate::published::{Keeper, Published};
@@ -75,7 +75,7 @@ impl PeerTable {
     pub fn new(options: TableOptions) -> Self {
         Self {
             writer: Mutex::new(Writer::default()),
-            roster: Published::new(Roster { version: 0, candidates: Arc::default() }),
+            roster: Published::new(Roster { version: 0, candidates: Candidates::none() }),
             shared: Arc::new(Shared::new(options)),
         }
     }
@@ -122,7 +122,7 @@ impl PeerTable {
     /// Returns the peers by ascending id, those that take no work included.
     #[must_use]
     pub fn peers(&self) -> Vec<Arc<Peer>> {
-        self.roster.read(|roster| roster.candidates.iter().map(|candidate| Arc::clone(&candidate.peer)).collect())
+        self.roster.read(|roster| roster.candidates.iter().map(|candidate| Arc::clone(candidate.peer)).collect())
     }
 
     /// Returns a handle to the peer `id`, if it is there.
@@ -170,8 +170,8 @@ impl PeerTable {
 
     fn publish(&self, writer: &mut Writer) {
         writer.version += 1;
-        let candidate = |entry: &Entry| Candidate::new(entry.keeper.kept().clone(), Arc::clone(&entry.peer));
-        let roster = Roster { version: writer.version, candidates: writer.peers.values().map(candidate).collect() };
+        let peers = writer.peers.values().map(|entry| Candidate { cell: entry.keeper.kept(), peer: &entry.peer });
+        let roster = Roster { version: writer.version, candidates: Candidates::of(peers) };
         self.shared.census.set_total(roster.working());
         self.shared.publishes.fetch_add(1, Ordering::Relaxed);
         writer.plans.retain(|plan| {

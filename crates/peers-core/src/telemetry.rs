@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering as StdOrdering;
 
+use crate::candidates::Candidate;
 use crate::cell::PeerCell;
 use crate::durations::DurationHistogram;
-use crate::group::Candidate;
 use crate::published::Kept;
 use crate::sync::Ordering;
 use crate::word::LeaseWord;
@@ -107,18 +107,16 @@ impl PeerTable {
         let chooser = self.chooser();
         self.read(|roster| {
             let options = &self.shared().options;
-            let named = roster.candidates.len().min(options.series_max);
-            let (own, others) = roster.candidates.split_at_checked(named).unwrap_or_default();
-            for candidate in own {
+            for candidate in roster.candidates.iter().take(options.series_max) {
                 let labels = self.labels(candidate.peer.id.as_str());
-                Reading::of(&candidate.cell).visit(&labels, chooser, sink);
+                Reading::of(candidate.cell).visit(&labels, chooser, sink);
                 self.visit_state(candidate, now, &labels, sink);
             }
             let mut rest = Reading::default();
-            for candidate in others {
-                rest.add(&Reading::of(&candidate.cell));
+            for candidate in roster.candidates.iter().skip(options.series_max) {
+                rest.add(&Reading::of(candidate.cell));
             }
-            if !others.is_empty() {
+            if roster.candidates.len() > options.series_max {
                 rest.visit(&self.labels(OTHER), chooser, sink);
             }
         });
@@ -142,8 +140,8 @@ impl PeerTable {
         sink.counter("omnirelay_peer_ejections_unenforced_total", &reason, shared.kept_in.load(Ordering::Relaxed));
     }
 
-    fn visit_state(&self, candidate: &Candidate, now: Tick, labels: &Labels<'_>, sink: &mut dyn Sink) {
-        let cell = &candidate.cell;
+    fn visit_state(&self, candidate: Candidate<'_>, now: Tick, labels: &Labels<'_>, sink: &mut dyn Sink) {
+        let cell = candidate.cell;
         let estimate_ns = cell.estimator.read(now, self.shared().mean.read());
         sink.gauge("omnirelay_peer_latency_estimate_seconds", labels, f64::from(estimate_ns) / 1e9);
         sink.gauge("omnirelay_peer_breaker_state", labels, f64::from(cell.breaker.state() as u8));

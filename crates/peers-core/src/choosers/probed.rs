@@ -105,7 +105,7 @@ impl Probed {
             }
             self.answers.asked.fetch_add(1, Ordering::Relaxed);
             let question = Question { key: candidate.cell.key, place, asked: cx.now, pending };
-            self.probe.request(&candidate.peer, ProbeTicket::new(Arc::clone(&self.answers), question));
+            self.probe.request(candidate.peer, ProbeTicket::new(Arc::clone(&self.answers), question));
         }
     }
 }
