@@ -1,0 +1,44 @@
+//! HTTP/3 over QUIC: what joins h3 to quinn, and the QUIC settings that both sides of the mesh share.
+//!
+//! [`Connection`] lets h3 speak over a QUIC connection. It never panics, whatever is dropped in the middle of what:
+//! a stream that is dropped before its end is reset, with a code that says why, and never ends as if it were whole.
+//! [`LastAccepted`] tells a server of a client that gives up, which h3 cannot.
+//!
+//! [`QuicOptions`] say how connections carry their packets, [`bind_udp`] makes a socket with room for bursts, and a
+//! [`NodeSecret`] lets clients notice at once that a server has been started anew.
+//!
+//! h3 is pinned to one version: what it leaves to its user is not promised to stay. The module `traps` of the tests says
+//! what to look at before another is taken.
+//!
+//! ```no_run
+//! # async fn serve(connection: quinn::Connection) -> Result<(), Box<dyn std::error::Error>> {
+//! use bytes::Bytes;
+//!
+//! let (transport, last_accepted) = h3_transport::Connection::server(connection);
+//! let mut connection = h3::server::Connection::<_, Bytes>::new(transport).await?;
+//! while let Some(request) = connection.accept().await? {
+//!     let stopped = last_accepted.take();
+//!     let (request, stream) = request.resolve_request().await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod connection;
+mod error;
+mod node_secret;
+mod options;
+mod recv_stream;
+mod send_stream;
+mod socket;
+mod stopped;
+mod stream;
+
+pub use connection::{Connection, Opener};
+pub use node_secret::NodeSecret;
+pub use options::QuicOptions;
+pub use recv_stream::RecvStream;
+pub use send_stream::SendStream;
+pub use socket::bind_udp;
+pub use stopped::{LastAccepted, StreamEnd, WhenStopped};
+pub use stream::Stream;

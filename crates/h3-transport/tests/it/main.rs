@@ -1,0 +1,6 @@
+//! h3 over quinn, a client and a server of one process.
+
+mod pair;
+mod requests;
+mod restart;
+mod traps;
