@@ -12,7 +12,6 @@ use quinn::{ConnectionError, VarInt};
 use crate::error::{of_connection, of_opening};
 use crate::recv_stream::RecvStream;
 use crate::send_stream::SendStream;
-use crate::stopped::LastAccepted;
 use crate::stream::{IfDropped, Stream};
 
 type Bidirectional = (quinn::SendStream, quinn::RecvStream);
@@ -23,29 +22,26 @@ pub struct Connection {
     opener: Opener,
     accepting_streams: Waiting<Bidirectional>,
     accepting_receivers: Waiting<quinn::RecvStream>,
-    last_accepted: LastAccepted,
 }
 
 impl Connection {
     /// Wraps the client's end of a connection.
     #[must_use]
     pub fn client(connection: quinn::Connection) -> Self {
-        Self::new(connection, IfDropped::AtClient, LastAccepted::default())
+        Self::new(connection, IfDropped::AtClient)
     }
 
-    /// Wraps the server's end of a connection, and returns with it what tells of clients that give up.
+    /// Wraps the server's end of a connection.
     #[must_use]
-    pub fn server(connection: quinn::Connection) -> (Self, LastAccepted) {
-        let last_accepted = LastAccepted::default();
-        (Self::new(connection, IfDropped::AtServer, last_accepted.clone()), last_accepted)
+    pub fn server(connection: quinn::Connection) -> Self {
+        Self::new(connection, IfDropped::AtServer)
     }
 
-    fn new(connection: quinn::Connection, if_dropped: IfDropped, last_accepted: LastAccepted) -> Self {
+    fn new(connection: quinn::Connection, if_dropped: IfDropped) -> Self {
         Self {
             opener: Opener::new(connection, if_dropped),
             accepting_streams: Waiting::default(),
             accepting_receivers: Waiting::default(),
-            last_accepted,
         }
     }
 
@@ -78,7 +74,6 @@ impl<B: Buf> quic::Connection<B> for Connection {
 
     fn poll_accept_bidi(&mut self, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionErrorIncoming>> {
         let (send, receive) = ready!(Self::poll_accept_bidi(self, cx)).map_err(of_connection)?;
-        self.last_accepted.set(&send);
         Poll::Ready(Ok(Stream::new(send, receive, self.opener.if_dropped)))
     }
 

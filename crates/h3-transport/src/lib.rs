@@ -2,7 +2,7 @@
 //!
 //! [`Connection`] lets h3 speak over a QUIC connection. It never panics, whatever is dropped in the middle of what:
 //! a stream that is dropped before its end is reset, with a code that says why, and never ends as if it were whole.
-//! [`LastAccepted`] tells a server of a client that gives up, which h3 cannot.
+//! [`Stream::when_stopped`] tells a server of a client that gives up, which h3 cannot.
 //!
 //! [`QuicOptions`] say how connections carry their packets, [`bind_udp`] makes a socket with room for bursts, and a
 //! [`NodeSecret`] lets clients notice at once that a server has been started anew.
@@ -12,12 +12,17 @@
 //!
 //! ```no_run
 //! # async fn serve(connection: quinn::Connection) -> Result<(), Box<dyn std::error::Error>> {
-//! use bytes::Bytes;
+//! use std::future::poll_fn;
 //!
-//! let (transport, last_accepted) = h3_transport::Connection::server(connection);
-//! let mut connection = h3::server::Connection::<_, Bytes>::new(transport).await?;
-//! while let Some(request) = connection.accept().await? {
-//!     let stopped = last_accepted.take();
+//! use bytes::Bytes;
+//! use h3::frame::FrameStream;
+//! use h3::stream::BufRecvStream;
+//! use h3_transport::Connection;
+//!
+//! let mut connection = h3::server::Connection::<_, Bytes>::new(Connection::server(connection)).await?;
+//! while let Some(stream) = poll_fn(|cx| connection.poll_accept_request_stream(cx)).await? {
+//!     let stopped = stream.when_stopped();
+//!     let request = connection.create_resolver(FrameStream::new(BufRecvStream::new(stream)));
 //!     let (request, stream) = request.resolve_request().await?;
 //! }
 //! # Ok(())
@@ -40,5 +45,5 @@ pub use options::QuicOptions;
 pub use recv_stream::RecvStream;
 pub use send_stream::SendStream;
 pub use socket::bind_udp;
-pub use stopped::{LastAccepted, StreamEnd, WhenStopped};
+pub use stopped::{StreamEnd, WhenStopped};
 pub use stream::Stream;

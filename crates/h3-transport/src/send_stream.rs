@@ -8,6 +8,7 @@ use h3::quic::{self, StreamErrorIncoming, StreamId, WriteBuf};
 use quinn::{VarInt, WriteError};
 
 use crate::error::{SendError, of_writing};
+use crate::stopped::WhenStopped;
 use crate::stream::IfDropped;
 
 /// What we send on a stream. Dropped before it was finished, it is reset: quinn would end it as if it were whole, and half
@@ -24,6 +25,10 @@ pub struct SendStream {
 impl SendStream {
     pub(crate) const fn new(stream: quinn::SendStream, if_dropped: IfDropped) -> Self {
         Self { stream, if_dropped, pending: Bytes::new(), is_over: false }
+    }
+
+    pub(crate) fn when_stopped(&self) -> WhenStopped {
+        WhenStopped::of(&self.stream)
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamErrorIncoming>> {

@@ -1,8 +1,7 @@
-//! How a server hears that a client gives up.
+//! How a sender hears that the other side gives up, or has got everything.
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use quinn::{StoppedError, VarInt};
@@ -26,6 +25,12 @@ type Stopped = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>>
 /// Dropping it loses nothing but itself.
 pub struct WhenStopped(Stopped);
 
+impl WhenStopped {
+    pub(crate) fn of(stream: &quinn::SendStream) -> Self {
+        Self(Box::pin(stream.stopped()))
+    }
+}
+
 impl Future for WhenStopped {
     type Output = StreamEnd;
 
@@ -42,25 +47,5 @@ impl Future for WhenStopped {
 impl fmt::Debug for WhenStopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WhenStopped").finish_non_exhaustive()
-    }
-}
-
-/// The end of the stream that a server's connection has accepted last; clones share it.
-///
-/// h3 has no word for a client that stops an answer which nobody is writing at the moment. So this is kept beside: take it
-/// after each request that h3 hands out. h3 hands one out as soon as it has accepted it, so that the last one is its.
-#[derive(Debug, Clone, Default)]
-pub struct LastAccepted(Arc<Mutex<Option<WhenStopped>>>);
-
-impl LastAccepted {
-    /// Returns what resolves when the answer to the last request has ended; `None` if it was taken before.
-    #[must_use]
-    pub fn take(&self) -> Option<WhenStopped> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    pub(crate) fn set(&self, stream: &quinn::SendStream) {
-        let stopped = WhenStopped(Box::pin(stream.stopped()));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(stopped);
     }
 }

@@ -9,6 +9,7 @@ use quinn::VarInt;
 
 use crate::recv_stream::RecvStream;
 use crate::send_stream::SendStream;
+use crate::stopped::WhenStopped;
 
 /// What the other side is told of a stream that is dropped before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +52,19 @@ pub struct Stream {
 impl Stream {
     pub(crate) fn new(send: quinn::SendStream, receive: quinn::RecvStream, if_dropped: IfDropped) -> Self {
         Self { send: SendStream::new(send, if_dropped), receive: RecvStream::new(receive, if_dropped) }
+    }
+
+    /// Returns what resolves when what we send has ended. h3 has no word for it: a server asks for it before h3 takes the
+    /// stream, to hear of a client that gives up while its handler is at work.
+    #[must_use]
+    pub fn when_stopped(&self) -> WhenStopped {
+        self.send.when_stopped()
+    }
+
+    /// Refuses the request: resets both directions, with `code` as the reason.
+    pub fn reject(mut self, code: Code) {
+        quic::SendStream::<Bytes>::reset(&mut self, code.value());
+        quic::RecvStream::stop_sending(&mut self, code.value());
     }
 }
 

@@ -1,12 +1,15 @@
 //! Two ends of one connection over loopback.
 
 use std::error::Error;
+use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use h3::client::SendRequest;
-use h3_transport::{Connection, LastAccepted, Opener, QuicOptions, RecvStream, SendStream, Stream};
+use h3::frame::FrameStream;
+use h3::stream::BufRecvStream;
+use h3_transport::{Connection, Opener, QuicOptions, RecvStream, SendStream, Stream, WhenStopped};
 use identity::Credentials;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
@@ -26,7 +29,6 @@ const ALPN: &[&[u8]] = &[b"h3"];
 pub(crate) struct Pair {
     pub(crate) client: Client,
     pub(crate) server: h3::server::Connection<Connection, Bytes>,
-    pub(crate) last_accepted: LastAccepted,
     /// Of the client.
     pub(crate) quic: quinn::Connection,
     _drivers: JoinSet<()>,
@@ -41,31 +43,26 @@ impl Pair {
         let accepted = async { Ok::<_, Box<dyn Error>>(server.accept().await.ok_or("the endpoint is closed")?.await?) };
         let dialled = async { Ok(client.connect(server.local_addr()?, "mesh")?.await?) };
         let (accepted, quic) = tokio::try_join!(accepted, dialled)?;
-        let (transport, last_accepted) = Connection::server(accepted);
-        let serving = h3::server::Connection::new(transport).await?;
+        let serving = h3::server::Connection::new(Connection::server(accepted)).await?;
         let (mut driver, requests) = h3::client::new(Connection::client(quic.clone())).await?;
         let mut drivers = JoinSet::new();
         drivers.spawn(async move {
             // However the connection ends, the tests see it at what they do with it.
             drop(driver.wait_idle().await);
         });
-        Ok(Self {
-            client: requests,
-            server: serving,
-            last_accepted,
-            quic,
-            _drivers: drivers,
-            _endpoints: [server, client],
-        })
+        Ok(Self { client: requests, server: serving, quic, _drivers: drivers, _endpoints: [server, client] })
     }
 
     /// Sends a request without a body, which stays open to be answered, and takes it in.
-    pub(crate) async fn request(&mut self) -> Result<(ClientStream, ServerStream), Box<dyn Error>> {
+    pub(crate) async fn request(&mut self) -> Result<(ClientStream, ServerStream, WhenStopped), Box<dyn Error>> {
         let mut asking = self.client.send_request(http::Request::post("https://mesh/").body(())?).await?;
         asking.finish().await?;
-        let accepted = self.server.accept().await?.ok_or("the connection is closed")?;
-        let (_, answering) = accepted.resolve_request().await?;
-        Ok((asking, answering))
+        let accepted = poll_fn(|cx| self.server.poll_accept_request_stream(cx)).await?;
+        let accepted = accepted.ok_or("the connection is closed")?;
+        let stopped = accepted.when_stopped();
+        let resolver = self.server.create_resolver(FrameStream::new(BufRecvStream::new(accepted)));
+        let (_, answering) = resolver.resolve_request().await?;
+        Ok((asking, answering, stopped))
     }
 }
 

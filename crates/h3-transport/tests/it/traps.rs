@@ -8,7 +8,7 @@
 //! 5. `send_data` that is cancelled leaves half a frame behind.
 //! 6. A GOAWAY that came shows at the client in `ConnectionState::is_closing` only.
 //! 7. QPACK uses its static table only.
-//! 8. There is no word for a client that stops an answer: see `LastAccepted`.
+//! 8. There is no word for a client that stops an answer: see `Stream::when_stopped`.
 
 use std::future::poll_fn;
 use std::path::Path;
@@ -38,8 +38,7 @@ fn the_version_of_h3_is_the_one_whose_traps_are_known() -> Outcome {
 #[tokio::test]
 async fn an_answer_dropped_while_it_is_read_cancels_its_stream_and_no_other() -> Outcome {
     let mut pair = Pair::connect(&QuicOptions::default()).await?;
-    let (mut asking, mut answering) = pair.request().await?;
-    let stopped = pair.last_accepted.take().ok_or("nothing was accepted")?;
+    let (mut asking, mut answering, stopped) = pair.request().await?;
     answering.send_response(http::Response::new(())).await?;
     asking.recv_response().await?;
     {
@@ -52,7 +51,7 @@ async fn an_answer_dropped_while_it_is_read_cancels_its_stream_and_no_other() ->
     }
     drop(asking);
     assert_eq!(stopped.await, StreamEnd::Stopped(Code::H3_REQUEST_CANCELLED.value()));
-    let (mut asking_again, mut answering_again) = pair.request().await?;
+    let (mut asking_again, mut answering_again, _) = pair.request().await?;
     answer(&mut answering_again, Bytes::from_static(b"still here")).await?;
     assert_eq!(body_of(&mut asking_again).await?, "still here");
     Ok(())
@@ -61,13 +60,13 @@ async fn an_answer_dropped_while_it_is_read_cancels_its_stream_and_no_other() ->
 #[tokio::test]
 async fn a_request_that_gets_no_answer_fails_alone() -> Outcome {
     let mut pair = Pair::connect(&QuicOptions::default()).await?;
-    let (mut asking, answering) = pair.request().await?;
+    let (mut asking, answering, _) = pair.request().await?;
     drop(answering);
     match asking.recv_response().await {
         Err(h3::error::StreamError::RemoteTerminate { code, .. }) => assert_eq!(code, Code::H3_INTERNAL_ERROR),
         other => panic!("not reset: {other:?}"),
     }
-    let (mut asking_again, mut answering_again) = pair.request().await?;
+    let (mut asking_again, mut answering_again, _) = pair.request().await?;
     answer(&mut answering_again, Bytes::from_static(b"still here")).await?;
     assert_eq!(body_of(&mut asking_again).await?, "still here");
     assert_eq!(pair.quic.close_reason(), None);
@@ -78,7 +77,7 @@ async fn a_request_that_gets_no_answer_fails_alone() -> Outcome {
 async fn half_a_frame_is_never_followed_by_another() -> Outcome {
     let options = QuicOptions { stream_window_bytes: 1024, ..QuicOptions::default() };
     let mut pair = Pair::connect(&options).await?;
-    let (mut asking, mut answering) = pair.request().await?;
+    let (mut asking, mut answering, _) = pair.request().await?;
     answering.send_response(http::Response::new(())).await?;
     {
         let mut sending = pin!(answering.send_data(Bytes::from(vec![1; 64 * 1024])));
@@ -91,5 +90,18 @@ async fn half_a_frame_is_never_followed_by_another() -> Outcome {
     answering.send_data(Bytes::from_static(b"next")).await.expect_err("it would end up inside the first frame");
     drop(answering);
     body_of(&mut asking).await.expect_err("the answer is cut off, and not passed off as whole");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rejected_request_may_be_sent_again() -> Outcome {
+    let mut pair = Pair::connect(&QuicOptions::default()).await?;
+    let mut asking = pair.client.send_request(http::Request::post("https://mesh/").body(())?).await?;
+    let accepted = poll_fn(|cx| pair.server.poll_accept_request_stream(cx)).await?;
+    accepted.ok_or("the connection is closed")?.reject(Code::H3_REQUEST_REJECTED);
+    match asking.recv_response().await {
+        Err(h3::error::StreamError::RemoteTerminate { code, .. }) => assert_eq!(code, Code::H3_REQUEST_REJECTED),
+        other => panic!("not rejected: {other:?}"),
+    }
     Ok(())
 }
