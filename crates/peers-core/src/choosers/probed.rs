@@ -32,9 +32,11 @@ const MOVED_MAX: usize = 4;
 /// take × own estimate) × (1 + in flight ÷ (1 + median in flight)) ÷ weight.
 ///
 /// Each pick asks a random peer for its load, through a [`LoadProbe`]. At most 16 answers are kept, each for a second and
-/// for two uses; to the requests that an answer tells of, this node adds its own calls as they come and go. With fewer
-/// than two usable answers it takes the better of two random peers, as [`Adaptive`](crate::Adaptive) would. It is for many
-/// callers that each call each peer so seldom that they learn little from their own calls.
+/// for two uses; to the requests that an answer tells of, this node adds its own calls as they come and go. A peer that has
+/// ended nothing lately cannot say what requests take: its own estimate counts alone, and, while it has requests, as if
+/// it had as many more as the others have. With fewer than two usable answers it takes the better of two random peers, as
+/// [`Adaptive`](crate::Adaptive) would. It is for many callers that each call each peer so seldom that they learn little
+/// from their own calls.
 pub struct Probed {
     probe: Arc<dyn LoadProbe>,
     answers: Arc<Answers>,
@@ -189,11 +191,16 @@ impl Usable {
         let median = self.median_in_flight() as f32;
         let costs = self.iter().map(|offer| {
             let own = group.cost(offer.index, 0, cx.now);
-            // An idle server has nothing to say: then what calls have shown counts alone.
+            let busy = 1.0 + offer.in_flight as f32 / (1.0 + median);
             let said_ns = Some(offer.seen.answer.latency_ns).filter(|ns| *ns > 0.0);
-            let probed = said_ns.map_or(own, |ns| ns * group.burden(offer.index));
-            // Both are averages of few samples of a skewed thing: the geometric mean is moved least by a stray one.
-            ((own * probed).sqrt() * (1.0 + offer.in_flight as f32 / (1.0 + median)), offer)
+            let cost = match said_ns {
+                // Both are averages of few samples of a skewed thing: the geometric mean is moved least by a stray one.
+                Some(ns) => (own * ns * group.burden(offer.index)).sqrt() * busy,
+                // It has ended nothing for a second, and one that was slow is called seldom. Idle, it is tried; once it
+                // has a call, the others wait for what that shows, lest all try it together.
+                None => own * (busy + if offer.in_flight > 0 { 1.0 } else { 0.0 }),
+            };
+            (cost, offer)
         });
         costs.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, best)| best)
     }

@@ -158,6 +158,22 @@ fn a_peer_that_cannot_say_is_as_fast_as_its_calls_were() {
 }
 
 #[test]
+fn a_peer_that_has_calls_and_ended_none_lately_counts_as_having_one_typical_load_more() {
+    let took_ms = [10, 25, 80];
+    let first = |has_ended_some: bool, in_flight: usize| {
+        let mut caller = Caller::new(table_of(3, TableOptions::default()), 100);
+        show(&caller, &took_ms);
+        caller.tell(|peer| ServerLoad {
+            in_flight: busy(if peer == 0 { in_flight } else { 0 }).in_flight,
+            latency: has_ended_some.then_some(Duration::from_millis(took_ms[peer])),
+        });
+        caller.pick(&PickCx::default())
+    };
+    // The median is none: 10 · (1 + 1) < 25 < 10 · (1 + 1 + 1).
+    assert_eq!([first(true, 1), first(false, 1), first(false, 0)], [0, 1, 0]);
+}
+
+#[test]
 fn own_calls_count_until_they_end() {
     let mut caller = Caller::told(|peer| busy([2, 2, 3][peer]));
     let mut held: Vec<PeerLease> = (0..4).map(|_| caller.lease(&PickCx::default())).collect();
