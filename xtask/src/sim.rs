@@ -44,7 +44,7 @@ pub(crate) struct Balance {
     /// Where chance starts, several separated by commas: the same seed gives the same numbers.
     #[arg(long, default_value = "7", value_name = "N,…")]
     seed: String,
-    /// Only these scenarios, s0 to s4.
+    /// Only these scenarios, s0 to s5.
     #[arg(long, value_name = "NAME,…")]
     scenario: Option<String>,
     /// Only these policies.

@@ -61,7 +61,7 @@ fn read(mut args: impl Iterator<Item = String>) -> anyhow::Result<Options> {
             "--scenario" => options.scenarios = chosen(&options.scenarios, &value()?, |scenario| scenario.name)?,
             "--policy" => options.kinds = chosen(&options.kinds, &value()?, |kind| kind.name())?,
             "--quick" => {
-                println!("quick: s2, s3 and s3b for 20 s instead of 60; no s0b, no s3c; only policies with limits");
+                println!("quick: s2, s3, s3b for 20 s, s5 for 60 s; no s0b, no s3c; only policies with limits");
                 (options.scenarios, options.kinds) = (quick(), Kind::LIMITED.to_vec());
             }
             "--plots" => options.plots = Some(value()?.into()),

@@ -88,3 +88,21 @@ fn who_hears_of_load_knows_a_slow_server_sooner_than_who_finds_out() {
     let (probed, adaptive) = (share(Kind::Probed), share(Kind::Adaptive));
     assert!(probed < 0.5 * adaptive && probed < 0.1, "{probed} against {adaptive}");
 }
+
+#[test]
+fn breakers_change_for_the_sick_and_never_for_the_well() {
+    // Of 20 servers two turn sick every ten seconds, for twenty: 0 and 1, then 2 and 3, and so on, ten in 50 s.
+    let sick = Scenario { trouble: Trouble::Sick, ..scenario(20, 2, 0.5, 50) };
+    for kind in [Kind::Adaptive, Kind::Probed] {
+        let measured = run(&sick, kind, 7);
+        assert_eq!((measured.sicknesses, measured.breaker_changes_of_well), (10, 0), "{}", kind.name());
+        // Each of the two clients opens its breaker for each of them at least once.
+        let changes = measured.breaker_changes as f64 / (10.0 * 2.0);
+        assert!((2.0..12.0).contains(&changes), "{}: {changes} a sickness", kind.name());
+        // A tenth is sick in the first ten seconds, and a fifth from then on: whoever chose blindly would give it that.
+        assert!(measured.sick_share[13..20].iter().all(|share| *share < 0.2), "{:?}", measured.sick_share);
+    }
+    let unguarded = run(&sick, Kind::PeakEwma3, 7);
+    assert_eq!(unguarded.breaker_changes, 0);
+    assert!(unguarded.sick_share[13..20].iter().all(|share| *share > 0.5), "{:?}", unguarded.sick_share);
+}

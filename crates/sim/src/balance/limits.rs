@@ -42,12 +42,17 @@ const SIGMA: Measure = Measure { what: "sigma of the share", of: |outcome| outco
 const RECOVERY: Measure = Measure { what: "recovery s", of: RunOutcome::recovery_s };
 const UNEVEN: Measure = Measure { what: "load max/mean", of: |outcome| outcome.measured.max_over_mean() };
 const ERRORS: Measure = Measure { what: "errors %", of: |outcome| 100.0 * outcome.measured.error_share() };
+const SICK_SHARE: Measure = Measure { what: "sick peers' share", of: |outcome| outcome.sick_share().mean };
+const SICK_SIGMA: Measure = Measure { what: "sigma of the share", of: |outcome| outcome.sick_share().sigma };
+const CHANGES: Measure = Measure { what: "breaker changes a sickness", of: RunOutcome::changes_of_sick };
+const CHANGES_OF_WELL: Measure =
+    Measure { what: "breaker changes of the well", of: |outcome| outcome.measured.breaker_changes_of_well as f64 };
 
 /// Where, what, and the most for whom.
 type Limit = (&'static str, Measure, &'static [(Kind, f64)]);
 
 /// Fixed limits.
-const LIMITS: [Limit; 13] = [
+const LIMITS: [Limit; 18] = [
     ("s0", UNEVEN, &[(Kind::RoundRobin, 1.001), (Kind::TwoRandom, 1.03), (Kind::Adaptive, 1.10), (Kind::Probed, 1.06)]),
     ("s1", SHARE, &[(Kind::Adaptive, 0.10), (Kind::Probed, 0.03)]),
     ("s1", SIGMA, &[(Kind::Adaptive, 0.04), (Kind::Probed, 0.02)]),
@@ -61,6 +66,11 @@ const LIMITS: [Limit; 13] = [
     ("s3", P999, &[(Kind::Adaptive, 295.0), (Kind::Probed, 212.0)]),
     ("s3b", P99, &[(Kind::Adaptive, 380.0), (Kind::Probed, 94.0)]),
     ("s4", ERRORS, &[(Kind::Adaptive, 0.02), (Kind::Probed, 0.02)]),
+    ("s5", SICK_SHARE, &[(Kind::Adaptive, 0.10), (Kind::Probed, 0.03)]),
+    ("s5", SICK_SIGMA, &[(Kind::Adaptive, 0.04), (Kind::Probed, 0.02)]),
+    ("s5", ERRORS, &[(Kind::Adaptive, 1.2), (Kind::Probed, 1.2)]),
+    ("s5", CHANGES, &[(Kind::Adaptive, 12.0), (Kind::Probed, 12.0)]),
+    ("s5", CHANGES_OF_WELL, &[(Kind::Adaptive, 0.0), (Kind::Probed, 0.0)]),
 ];
 
 /// Where, what, who, against whom, and the most as a part of what they reach.

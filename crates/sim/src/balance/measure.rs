@@ -93,6 +93,14 @@ pub struct Measured {
     pub probes: u64,
     /// For each second of the run, the share of the watched server as a part of its fair one.
     pub share: Vec<f64>,
+    /// For each second, the share of the servers that were sick then as a part of their fair one; 0 if none was.
+    pub sick_share: Vec<f64>,
+    /// How often a server turned sick.
+    pub sicknesses: u64,
+    /// How often a client's breaker for a server changed its state.
+    pub breaker_changes: u64,
+    /// Those of servers that had been well for 35 s or for ever.
+    pub breaker_changes_of_well: u64,
     /// For each second, the mean latency of calls that began in it, in milliseconds.
     pub mean_ms: Vec<f64>,
 }

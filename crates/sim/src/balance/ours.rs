@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mesh_types::{BootEpoch, MetadataVersion, NodeId, NodeMetadata};
 use peers_core::{
-    Balancer, Chooser, Entropy, Filters, Health, Http3Hint, Lifecycle, LoadProbe, Outcome as Reported, Peer,
-    PeerEndpoint, PeerKey, PeerLease, PeerTable, PeerUpdate, PickCx, ProbeTicket, Probed, Protocols, ServerLoad,
-    ShardsOwned, TableOptions, Tick,
+    Balancer, Chooser, DurationHistogram, Entropy, Filters, Health, Http3Hint, Labels, Lifecycle, LoadProbe,
+    Outcome as Reported, Peer, PeerEndpoint, PeerKey, PeerLease, PeerTable, PeerUpdate, PickCx, ProbeTicket, Probed,
+    Protocols, ServerLoad, ShardsOwned, Sink, TableOptions, Tick,
 };
 
 use super::policy::{Choice, Outcome, Policy, Probe};
@@ -26,7 +26,7 @@ pub(crate) enum Guards {
 pub(crate) struct Ours<C: Chooser> {
     balancer: Balancer<C>,
     /// Whose peers the balancer picks, as long as it lives.
-    _table: PeerTable,
+    table: PeerTable,
     /// The keys by place, ascending as the table gave them.
     keys: Vec<PeerKey>,
     entropy: Entropy,
@@ -99,16 +99,7 @@ impl<C: Chooser> Ours<C> {
         let keys = ids.iter().filter_map(|id| table.handle(id)).map(|handle| handle.key()).collect();
         let balancer = table.balancer(Filters::none(), chooser);
         let (leases, tickets) = (Slab::default(), Slab::default());
-        Self {
-            balancer,
-            _table: table,
-            keys,
-            entropy: Entropy::seeded(seed),
-            guards,
-            leases,
-            asked: Arc::default(),
-            tickets,
-        }
+        Self { balancer, table, keys, entropy: Entropy::seeded(seed), guards, leases, asked: Arc::default(), tickets }
     }
 }
 
@@ -141,6 +132,27 @@ impl<C: Chooser> Policy for Ours<C> {
             ticket.answer(load);
         }
     }
+
+    fn count_breaker_changes(&self, changes: &mut [u64]) {
+        self.table.visit(Tick::ZERO, &mut BreakerChanges(changes));
+    }
+}
+
+/// Adds up how often the breakers of each peer have changed, as a scrape of the table tells it.
+struct BreakerChanges<'a>(&'a mut [u64]);
+
+impl Sink for BreakerChanges<'_> {
+    fn counter(&mut self, name: &'static str, labels: &Labels<'_>, value: u64) {
+        if name == "omnirelay_peer_breaker_changes_total"
+            && let Some((_, id)) = labels.iter().find(|(key, _)| *key == "rpc_peer")
+        {
+            self.0[place(id)] += value;
+        }
+    }
+
+    fn gauge(&mut self, _name: &'static str, _labels: &Labels<'_>, _value: f64) {}
+
+    fn histogram(&mut self, _name: &'static str, _labels: &Labels<'_>, _value: &DurationHistogram) {}
 }
 
 fn node_id(place: usize) -> NodeId {

@@ -42,4 +42,7 @@ pub trait Policy {
 
     /// Takes in what a probed server said.
     fn probed(&mut self, _now_ns: u64, _probe: Probe, _load: ServerLoad) {}
+
+    /// Adds to `changes` how often its breakers have changed so far, by servers.
+    fn count_breaker_changes(&self, _changes: &mut [u64]) {}
 }

@@ -38,6 +38,7 @@ fn headings(trouble: Trouble) -> Vec<String> {
     words.extend(match trouble {
         Trouble::Slow => &["slow share", "sigma", "recovery s", "sigma before"][..],
         Trouble::Failing => &["its share", "errors %"][..],
+        Trouble::Sick => &["sick share", "sigma", "errors %", "changes/sick", "of well"][..],
         Trouble::None | Trouble::Rolling | Trouble::Antagonists => &[][..],
     });
     words.into_iter().map(str::to_owned).collect()
@@ -60,6 +61,13 @@ fn cells(outcome: &RunOutcome) -> Vec<String> {
         Trouble::Failing => {
             cells.extend([format!("{:.3}", share.mean), format!("{:.4}", 100.0 * measured.error_share())]);
         }
+        Trouble::Sick => cells.extend([
+            format!("{:.3}", outcome.sick_share().mean),
+            format!("{:.3}", outcome.sick_share().sigma),
+            format!("{:.4}", 100.0 * measured.error_share()),
+            format!("{:.2}", outcome.changes_of_sick()),
+            measured.breaker_changes_of_well.to_string(),
+        ]),
         Trouble::None | Trouble::Rolling | Trouble::Antagonists => {}
     }
     cells

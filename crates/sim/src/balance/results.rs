@@ -7,7 +7,7 @@ use std::thread;
 use super::kind::Kind;
 use super::measure::{Measured, Spread};
 use super::run::simulate;
-use super::scenario::{Scenario, Trouble};
+use super::scenario::{Scenario, Trouble, WARM_UP_S};
 
 /// What one policy did in one scenario.
 #[derive(Debug, Clone)]
@@ -34,6 +34,24 @@ impl RunOutcome {
     pub fn share_before(&self) -> Spread {
         let from = Scenario::TROUBLE_S.0;
         Spread::of(self.measured.share.get(from - 10..from).unwrap_or_default())
+    }
+
+    /// Returns the share of the sick servers as a part of their fair one, by seconds: those of the seconds in which all
+    /// have been sick for three, after the warm-up.
+    #[must_use]
+    pub fn sick_share(&self) -> Spread {
+        let every_s = usize::try_from(Scenario::SICK.every_s).unwrap_or(usize::MAX);
+        let warm_up = usize::try_from(WARM_UP_S).unwrap_or(usize::MAX);
+        let shares = self.measured.sick_share.iter().enumerate().skip(warm_up);
+        let settled: Vec<f64> = shares.filter(|(second, _)| second % every_s >= 3).map(|(_, share)| *share).collect();
+        Spread::of(&settled)
+    }
+
+    /// Returns how often, on average, a client's breaker changed because a server was sick once.
+    #[must_use]
+    pub fn changes_of_sick(&self) -> f64 {
+        let sicknesses = self.measured.sicknesses * self.scenario.clients as u64;
+        self.measured.breaker_changes as f64 / sicknesses.max(1) as f64
     }
 
     /// Returns how many seconds after the trouble the server first had three quarters of its fair share; infinite if

@@ -8,7 +8,7 @@ use super::chance::Chance;
 use super::fleet::Fleet;
 use super::measure::Measured;
 use super::policy::{Choice, Outcome, Policy, Probe};
-use super::scenario::{CORES, Change, Effect, ONE_WAY_NS, Scenario, WORK_MEAN_NS, WORK_SIGMA};
+use super::scenario::{CORES, Change, Effect, ONE_WAY_NS, Scenario, Trouble, WORK_MEAN_NS, WORK_SIGMA};
 use super::server::{NEVER, Server, whole_ns};
 use super::tally::Tally;
 
@@ -52,7 +52,9 @@ enum Next {
 struct Run<'a> {
     policies: Vec<Box<dyn Policy + 'a>>,
     fleet: Fleet,
-    failing: Vec<bool>,
+    /// The share of calls that each server answers with an error.
+    failing: Vec<f64>,
+    watches_breakers: bool,
     changes: VecDeque<Change>,
     /// All packets take equally long, so they arrive in the order they were sent.
     wire: VecDeque<(u64, Packet)>,
@@ -65,6 +67,7 @@ struct Run<'a> {
     gap_ns: f64,
     arrivals: Chance,
     work: Chance,
+    errors: Chance,
     wanted: Vec<Probe>,
     tally: Tally,
 }
@@ -75,7 +78,8 @@ impl<'a> Run<'a> {
         Self {
             policies,
             fleet: Fleet::new((0..scenario.servers).map(|_| Server::new(CORES, 1.0)).collect()),
-            failing: vec![false; scenario.servers],
+            failing: vec![0.0; scenario.servers],
+            watches_breakers: matches!(scenario.trouble, Trouble::Failing | Trouble::Sick),
             changes: scenario.changes(seed).into(),
             wire: VecDeque::new(),
             calls: Vec::new(),
@@ -86,6 +90,7 @@ impl<'a> Run<'a> {
             gap_ns: scenario.gap_ns(),
             arrivals,
             work: Chance::new(seed, 1),
+            errors: Chance::new(seed, 4),
             wanted: Vec::new(),
             tally: Tally::new(scenario.servers, scenario.seconds),
         }
@@ -118,7 +123,10 @@ impl<'a> Run<'a> {
             Effect::Cores(cores) => {
                 self.fleet.update(change.server, |server| server.set_cores(change.at_ns, cores));
             }
-            Effect::Fails(fails) => self.failing[change.server] = fails,
+            Effect::Fails(share) => {
+                self.failing[change.server] = share;
+                self.tally.turned(change.at_ns, change.server, share > 0.0);
+            }
         }
     }
 
@@ -127,6 +135,7 @@ impl<'a> Run<'a> {
         let client = self.arrivals.below(self.policies.len());
         let next_ns = now_ns + whole_ns(self.arrivals.exponential(self.gap_ns)).max(1);
         self.next_call_ns = if next_ns < self.end_ns { next_ns } else { NEVER };
+        self.read_breakers(now_ns);
         let Some(choice) = self.policies[client].choose(now_ns) else {
             self.tally.refused(now_ns);
             return;
@@ -181,7 +190,7 @@ impl<'a> Run<'a> {
         let call = &mut self.calls[number as usize];
         let peer = call.choice.peer;
         let in_flight = self.fleet.gauge(peer).start(Tick::from_nanos(now_ns));
-        if self.failing[peer] {
+        if self.failing[peer] > 0.0 && self.errors.unit() <= self.failing[peer] {
             call.outcome = Outcome::Failed;
             // It does not know that it fails: to its gauge it is fast.
             in_flight.finish(Tick::from_nanos(now_ns));
@@ -207,5 +216,14 @@ impl<'a> Run<'a> {
         self.policies[call.client].done(now_ns, call.choice, took_ns, call.outcome);
         self.tally.ended(call.sent_ns, took_ns, call.outcome);
         self.free.push(number);
+    }
+
+    /// Reads the breakers at the first call of a second, if there is anything that moves them.
+    fn read_breakers(&mut self, now_ns: u64) {
+        if self.watches_breakers && self.tally.is_new_second(now_ns) {
+            let mut changes = vec![0; self.failing.len()];
+            self.policies.iter().for_each(|policy| policy.count_breaker_changes(&mut changes));
+            self.tally.breakers(now_ns, changes);
+        }
     }
 }

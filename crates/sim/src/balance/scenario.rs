@@ -50,6 +50,9 @@ pub enum Trouble {
     Antagonists,
     /// Server 0 answers everything with an error at once, for thirty seconds.
     Failing,
+    /// Every ten seconds another tenth of the servers turns sick for twenty seconds: five times slower, and nine calls of
+    /// ten end with an error at once.
+    Sick,
 }
 
 /// Something that happens to a server.
@@ -66,12 +69,12 @@ pub(crate) enum Effect {
     Speed(f64),
     /// How many cores are left.
     Cores(f64),
-    /// Whether it answers everything with an error.
-    Fails(bool),
+    /// The share of calls that it answers with an error at once.
+    Fails(f64),
 }
 
 /// All scenarios, in the order of the report.
-pub const SCENARIOS: [Scenario; 9] = [
+pub const SCENARIOS: [Scenario; 10] = [
     scenario("s0", "all equal", (100, 10), 0.70, Trouble::None),
     Scenario { seconds: 40, ..scenario("s0b", "all equal, many clients", (100, 200), 0.70, Trouble::None) },
     Scenario { seconds: 80, ..scenario("s1", "one server 10x slow from 20 to 50 s", (100, 10), 0.60, Trouble::Slow) },
@@ -81,9 +84,13 @@ pub const SCENARIOS: [Scenario; 9] = [
     scenario("s3b", "the same, a client for each server", (200, 200), 0.65, Trouble::Antagonists),
     Scenario { seconds: 40, ..scenario("s3c", "the same, larger and busier", (300, 30), 0.75, Trouble::Antagonists) },
     scenario("s4", "one server fails at once from 20 to 50 s", (100, 10), 0.70, Trouble::Failing),
+    Scenario {
+        seconds: 130,
+        ..scenario("s5", "every 10 s another tenth is sick for 20 s", (200, 20), 0.50, Trouble::Sick)
+    },
 ];
 
-/// Returns the scenarios that limits are read from, those without a timed trouble cut to twenty seconds.
+/// Returns the scenarios that limits are read from, those whose trouble goes round cut to twenty seconds, or to sixty.
 ///
 /// `s0` keeps its length: how even the load is shows only over more than a million calls.
 #[must_use]
@@ -92,6 +99,7 @@ pub fn quick() -> Vec<Scenario> {
     limited
         .map(|scenario| match scenario.trouble {
             Trouble::Rolling | Trouble::Antagonists => Scenario { seconds: 20, ..scenario },
+            Trouble::Sick => Scenario { seconds: 60, ..scenario },
             Trouble::None | Trouble::Slow | Trouble::Failing => scenario,
         })
         .collect()
@@ -111,6 +119,17 @@ impl Scenario {
     /// When the trouble of one server begins and ends, in seconds of the run.
     pub const TROUBLE_S: (usize, usize) = (20, 50);
 
+    const ROLLING: Wave =
+        Wave { every_s: 2, for_s: 4, parts: 20, begins: &[Effect::Speed(0.2)], ends: &[Effect::Speed(1.0)] };
+
+    pub(crate) const SICK: Wave = Wave {
+        every_s: 10,
+        for_s: 20,
+        parts: 10,
+        begins: &[Effect::Speed(0.2), Effect::Fails(0.9)],
+        ends: &[Effect::Speed(1.0), Effect::Fails(0.0)],
+    };
+
     /// Returns the mean time between two calls of all clients together.
     pub(crate) fn gap_ns(&self) -> f64 {
         WORK_MEAN_NS / (self.load * f64::from(CORES) * self.servers as f64)
@@ -122,8 +141,9 @@ impl Scenario {
         let mut changes = match self.trouble {
             Trouble::None => Vec::new(),
             Trouble::Slow => one_server(Effect::Speed(0.1), Effect::Speed(1.0)),
-            Trouble::Failing => one_server(Effect::Fails(true), Effect::Fails(false)),
-            Trouble::Rolling => rolling(self.servers, self.seconds),
+            Trouble::Failing => one_server(Effect::Fails(1.0), Effect::Fails(0.0)),
+            Trouble::Rolling => Self::ROLLING.changes(self.servers, self.seconds),
+            Trouble::Sick => Self::SICK.changes(self.servers, self.seconds),
             Trouble::Antagonists => {
                 (0..self.servers).flat_map(|server| antagonists(server, self.seconds, &mut chance)).collect()
             }
@@ -138,18 +158,31 @@ fn one_server(begins: Effect, ends: Effect) -> Vec<Change> {
     [(from, begins), (to, ends)].map(|(at, effect)| Change { at_ns: at as u64 * SECOND_NS, server: 0, effect }).to_vec()
 }
 
-/// Every two seconds the next twentieth of the servers turns slow, for four seconds.
-fn rolling(servers: usize, seconds: u64) -> Vec<Change> {
-    let group = servers / 20;
-    let mut changes = Vec::new();
-    for (at_s, turn) in (0..seconds).step_by(2).zip(0..) {
-        for member in 0..group {
-            let server = (turn * group + member) % servers;
-            changes.push(Change { at_ns: at_s * SECOND_NS, server, effect: Effect::Speed(0.2) });
-            changes.push(Change { at_ns: (at_s + 4) * SECOND_NS, server, effect: Effect::Speed(1.0) });
-        }
+/// Trouble that goes through the fleet, one part after the other.
+pub(crate) struct Wave {
+    /// Seconds from one part to the next.
+    pub(crate) every_s: u64,
+    /// Seconds that a part is in trouble.
+    for_s: u64,
+    /// How many parts there are.
+    parts: usize,
+    begins: &'static [Effect],
+    ends: &'static [Effect],
+}
+
+impl Wave {
+    fn changes(&self, servers: usize, seconds: u64) -> Vec<Change> {
+        let size = servers / self.parts;
+        let starts = (0..seconds).step_by(usize::try_from(self.every_s).unwrap_or(usize::MAX)).zip(0..);
+        let one = |at_s: u64, server: usize, effects: &'static [Effect]| {
+            effects.iter().map(move |effect| Change { at_ns: at_s * SECOND_NS, server, effect: *effect })
+        };
+        let troubled =
+            starts.flat_map(|(at_s, turn)| (0..size).map(move |member| (at_s, (turn * size + member) % servers)));
+        troubled
+            .flat_map(|(at_s, server)| one(at_s, server, self.begins).chain(one(at_s + self.for_s, server, self.ends)))
+            .collect()
     }
-    changes
 }
 
 /// Returns the life of one server: a speed of its own, and at times a neighbour that takes 45 to 65 % of its cores for
