@@ -298,7 +298,8 @@ impl Driver {
             let membership = self.core.snapshot();
             self.published = membership.version;
             observe::membership(&membership);
-            observe::totals(self.core.stats(), self.links.len(), self.core.queue_depth());
+            observe::totals(self.core.stats(), self.links.len());
+            observe::queues(&self.core);
             self.share.shared.publish(membership);
         }
     }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
-use membership::{Event, Stats};
+use membership::{Core, Event, Queue, Stats};
 use mesh_types::{Member, MemberState, Membership, NodeId};
 use metrics::{counter, gauge, histogram};
 use tracing::{debug, info, warn};
@@ -35,7 +35,6 @@ pub(crate) fn rejected(peer: &NodeId, reason: &'static str, error: &dyn Display)
 
 /// Shows how many links were begun with this node's current certificate, and how many with an older one.
 pub(crate) fn links_by_generation(current: usize, older: usize) {
-    let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
     gauge!("mesh_gossip_links_by_generation", "generation" => "current").set(number(current));
     gauge!("mesh_gossip_links_by_generation", "generation" => "older").set(number(older));
 }
@@ -69,14 +68,26 @@ pub(crate) fn membership(membership: &Membership) {
 }
 
 /// Shows the core's counts, and what is held.
-pub(crate) fn totals(stats: Stats, links: usize, queued: usize) {
+pub(crate) fn totals(stats: Stats, links: usize) {
     counter!("mesh_gossip_probes_total").absolute(stats.probes);
     counter!("mesh_gossip_probes_missed_total").absolute(stats.missed_probes);
     counter!("mesh_gossip_digest_mismatches_total").absolute(stats.digest_mismatches);
     counter!("mesh_gossip_syncs_total").absolute(stats.syncs);
-    let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
     gauge!("mesh_gossip_links").set(number(links));
-    gauge!("mesh_gossip_queue_depth").set(number(queued));
+}
+
+/// Shows what waits to be sent and what has been given up, by class, and how wide news are spread.
+pub(crate) fn queues(core: &Core) {
+    for Queue { class, waiting, shed } in core.queues() {
+        gauge!("mesh_gossip_queue_depth", "class" => class.name()).set(number(waiting));
+        counter!("mesh_gossip_shed_total", "class" => class.name()).absolute(shed);
+    }
+    gauge!("mesh_gossip_flush_window_seconds").set(core.flush_window().as_secs_f64());
+    gauge!("mesh_gossip_fanout").set(number(core.links().len()));
+}
+
+fn number(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// Counts and logs what happened to the membership.

@@ -49,6 +49,10 @@ pub struct Options {
     pub retransmit_limit: u8,
     /// How often the own record is repeated; see [`membership::Options::metadata_refresh_period`]. Default 30 s.
     pub metadata_refresh_period: Duration,
+    /// Most bytes sent to one member a second; see [`membership::Options::link_bytes_per_second`]. Default 524,288.
+    pub link_bytes_per_second: u32,
+    /// Most datagrams sent to one member a second; see [`membership::Options::link_datagrams_per_second`]. Default 1,000.
+    pub link_datagrams_per_second: u32,
     /// Where the mesh may be found; default nowhere: others must dial this node. At most 64.
     pub seed_peers: Vec<Endpoint>,
     /// Most connections kept, overlay links included; default 72, at least twice `fanout`, at most 1,024. A link costs some
@@ -93,6 +97,8 @@ impl Options {
             ping_timeout: protocol.ping_timeout,
             retransmit_limit: protocol.retransmit_limit,
             metadata_refresh_period: protocol.metadata_refresh_period,
+            link_bytes_per_second: protocol.link_bytes_per_second,
+            link_datagrams_per_second: protocol.link_datagrams_per_second,
             seed_peers: Vec::new(),
             max_links: 72,
             idle_timeout: Duration::from_secs(30),
@@ -178,6 +184,8 @@ impl Options {
             ping_timeout: self.ping_timeout,
             retransmit_limit: self.retransmit_limit,
             metadata_refresh_period: self.metadata_refresh_period,
+            link_bytes_per_second: self.link_bytes_per_second,
+            link_datagrams_per_second: self.link_datagrams_per_second,
             ..membership::Options::default()
         }
     }

@@ -1,72 +1,25 @@
 //! News: taken in once, passed on at once to every link, repeated until the other side has it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use bytes::Bytes;
 use mesh_proto::gossip as proto;
 use mesh_proto::gossip::envelope::Body as ProtoBody;
 use mesh_types::NodeId;
 
 use crate::claim::Standing;
+use crate::class::Class;
 use crate::core::{Core, Phase, Timer};
 use crate::event::Event;
 use crate::exchange::{Channel, Output};
 use crate::table::Merged;
 use crate::wire::{self, Update, UpdateError};
 
-/// How long news wait for company before they are sent.
-const COALESCE: Duration = Duration::from_millis(2);
-
 /// Bytes of a datagram left for the envelope around the updates: sender, sequence, digest, tags.
-const ENVELOPE_BYTES: usize = 100;
+pub(crate) const ENVELOPE_BYTES: usize = 100;
 
-/// What one link is still to be told about a member.
-#[derive(Debug, Clone, Copy)]
-struct Pending {
-    sends_left: u8,
-    /// Not sent to this link yet.
-    fresh: bool,
-}
-
-/// News by link and subject. A subject stands in it once, however often it changes, so the members bound it.
-#[derive(Debug, Default)]
-pub(crate) struct Outbox {
-    links: BTreeMap<NodeId, BTreeMap<NodeId, Pending>>,
-    flush_due: bool,
-}
-
-impl Outbox {
-    pub(crate) fn depth(&self) -> usize {
-        self.links.values().map(BTreeMap::len).sum()
-    }
-
-    /// Keeps the queues of `links` only.
-    pub(crate) fn retain(&mut self, links: &BTreeSet<NodeId>) {
-        self.links.retain(|link, _| links.contains(link));
-    }
-
-    /// The other side has everything: nothing needs repeating. What was never sent stays.
-    pub(crate) fn settle(&mut self, link: &NodeId) {
-        if let Some(pending) = self.links.get_mut(link) {
-            pending.retain(|_, news| news.fresh);
-        }
-    }
-
-    /// Takes note that `subject` has just been sent to `link`.
-    fn sent(&mut self, link: &NodeId, subject: &NodeId) {
-        let Some(pending) = self.links.get_mut(link) else { return };
-        let Some(news) = pending.get_mut(subject) else { return };
-        news.fresh = false;
-        news.sends_left = news.sends_left.saturating_sub(1);
-        if news.sends_left == 0 {
-            pending.remove(subject);
-        }
-    }
-
-    fn has_fresh(&self, link: &NodeId) -> bool {
-        self.links.get(link).is_some_and(|pending| pending.values().any(|news| news.fresh))
-    }
-}
+/// Bytes of updates that a datagram holds.
+const DATAGRAM_ROOM: usize = mesh_proto::MAX_DATAGRAM_BYTES - ENVELOPE_BYTES;
 
 impl Core {
     /// Takes in updates that `from` sent, and passes on what is new.
@@ -103,7 +56,7 @@ impl Core {
             self.stats.news += 1;
             self.on_news(&node, merged, now);
             if forward {
-                self.enqueue(&node, from, now);
+                self.enqueue(&node, from, class_of(merged), now);
             }
         } else {
             self.stats.duplicates += 1;
@@ -113,7 +66,7 @@ impl Core {
             && merged.is_behind
             && merged.after.standing != Standing::Alive
         {
-            self.tell(from, &node);
+            self.tell(from, &node, now);
         }
         Some(merged)
     }
@@ -123,99 +76,163 @@ impl Core {
     }
 
     /// Queues what is known of `subject` for every link but `except`.
-    pub(crate) fn enqueue(&mut self, subject: &NodeId, except: Option<&NodeId>, now: Instant) {
-        let news = Pending { sends_left: self.options.retransmit_limit, fresh: true };
+    pub(crate) fn enqueue(&mut self, subject: &NodeId, except: Option<&NodeId>, class: Class, now: Instant) {
         for link in self.links.iter().filter(|link| Some(*link) != except && *link != subject) {
-            self.outbox.links.entry(link.clone()).or_default().insert(subject.clone(), news);
+            self.outbox.queue_news(link, subject, class, now);
         }
-        if !self.outbox.flush_due {
-            self.outbox.flush_due = true;
-            self.schedule(now + COALESCE, Timer::Flush);
-        }
+        self.plan_flush(now);
     }
 
     /// Queues the own record once more for one link, to ride on its next probe.
-    pub(crate) fn enqueue_repeat(&mut self, link: &NodeId) {
-        let news = Pending { sends_left: 1, fresh: false };
-        self.outbox.links.entry(link.clone()).or_default().entry(self.local.clone()).or_insert(news);
+    pub(crate) fn enqueue_repeat(&mut self, link: &NodeId, now: Instant) {
+        self.outbox.queue_repeat(link, &self.local, now);
     }
 
-    /// Sends all fresh news.
-    pub(crate) fn flush(&mut self, _now: Instant) {
-        self.outbox.flush_due = false;
-        let links: Vec<NodeId> = self.outbox.links.keys().cloned().collect();
-        for link in links {
-            if !self.outbox.has_fresh(&link) {
-                continue;
-            }
-            let updates = self.take_news(&link, |news| news.fresh);
-            self.send_updates(&link, updates, Channel::Datagram);
+    fn plan_flush(&mut self, now: Instant) {
+        if let Some(at) = self.outbox.plan_flush(now) {
+            self.schedule(at, Timer::Flush);
         }
+    }
+
+    /// Sends what waits, as far as the links' rates allow; the rest waits for the next turn.
+    pub(crate) fn flush(&mut self, now: Instant) {
+        let mut is_storm = false;
+        for to in self.outbox.begin_flush(now) {
+            let updates = self.take_news(&to, now);
+            let datagrams = self.send_updates(&to, updates, Channel::Datagram);
+            self.send_queued_syncs(&to, now);
+            is_storm |= datagrams > 1 || self.outbox.lane(&to, now).is_waiting();
+        }
+        self.outbox.end_flush(is_storm);
+        if self.outbox.is_waiting() {
+            self.plan_flush(now);
+        }
+    }
+
+    /// Returns news for a link, the most urgent first, as far as each class has the means.
+    fn take_news(&mut self, link: &NodeId, now: Instant) -> Vec<proto::Update> {
+        let limit = self.options.retransmit_limit;
+        let mut updates = Vec::new();
+        let mut room = 0;
+        for class in Class::NEWS {
+            while let Some(subject) = self.outbox.lane(link, now).first(class) {
+                let update = self.table.update_of(&subject).map(|update| wire::encode_update(&update));
+                let lane = self.outbox.lane(link, now);
+                let Some(update) = update else {
+                    lane.forget(&subject);
+                    continue;
+                };
+                let size = wire::packed_len(&update);
+                let begins_datagram = size > room && size <= DATAGRAM_ROOM;
+                if !lane.pacer.take(class, size, usize::from(begins_datagram)) {
+                    break;
+                }
+                room = if begins_datagram { DATAGRAM_ROOM - size } else { room.saturating_sub(size) };
+                lane.sent(&subject, limit);
+                updates.push(update);
+            }
+        }
+        updates
     }
 
     /// Returns news for `link` that fit into a probe or ack, and counts them as sent. What fits into no datagram goes
     /// by itself.
-    pub(crate) fn ride_along(&mut self, link: &NodeId) -> Vec<proto::Update> {
-        let mut room = mesh_proto::MAX_DATAGRAM_BYTES - ENVELOPE_BYTES;
+    pub(crate) fn ride_along(&mut self, link: &NodeId, now: Instant) -> Vec<proto::Update> {
+        let limit = self.options.retransmit_limit;
+        let mut room = DATAGRAM_ROOM;
         let mut riding = Vec::new();
         let mut too_large = Vec::new();
-        let subjects: Vec<NodeId> =
-            self.outbox.links.get(link).map(|pending| pending.keys().cloned().collect()).unwrap_or_default();
-        for subject in subjects {
+        for (subject, class) in self.outbox.lane(link, now).subjects() {
             let Some(update) = self.table.update_of(&subject).map(|update| wire::encode_update(&update)) else {
                 continue;
             };
             let size = wire::packed_len(&update);
-            if size > mesh_proto::MAX_DATAGRAM_BYTES - ENVELOPE_BYTES {
-                too_large.push(update);
-            } else if size > room {
+            let is_too_large = size > DATAGRAM_ROOM;
+            if !is_too_large && size > room {
                 continue;
+            }
+            let lane = self.outbox.lane(link, now);
+            if !lane.pacer.take(class, size, 0) {
+                continue;
+            }
+            lane.sent(&subject, limit);
+            if is_too_large {
+                too_large.push(update);
             } else {
                 room -= size;
                 riding.push(update);
             }
-            self.outbox.sent(link, &subject);
         }
         self.send_updates(link, too_large, Channel::Stream);
         riding
     }
 
-    /// Sends `node` what is known of `subject`.
-    pub(crate) fn tell(&mut self, node: &NodeId, subject: &NodeId) {
-        if let Some(update) = self.table.update_of(subject) {
-            self.send_updates(node, vec![wire::encode_update(&update)], Channel::Datagram);
+    /// Sends `node` what is known of `subject`, unless too much has been sent to it lately.
+    pub(crate) fn tell(&mut self, node: &NodeId, subject: &NodeId, now: Instant) {
+        let Some(update) = self.table.update_of(subject) else { return };
+        let class = if update.claim.standing == Standing::Alive { Class::Membership } else { Class::Verdict };
+        let encoded = wire::encode_update(&update);
+        if self.outbox.lane(node, now).pacer.take(class, wire::packed_len(&encoded), 1) {
+            self.send_updates(node, vec![encoded], Channel::Datagram);
+        } else {
+            self.outbox.shed(class);
         }
     }
 
-    /// Sends updates, as datagrams where they fit.
-    pub(crate) fn send_updates(&mut self, to: &NodeId, updates: Vec<proto::Update>, channel: Channel) {
-        let budget = mesh_proto::MAX_DATAGRAM_BYTES - ENVELOPE_BYTES;
-        for run in wire::pack(updates, budget) {
-            let fits = run.iter().map(wire::packed_len).sum::<usize>() <= budget;
+    /// Sends updates that have been paid for, as datagrams where they fit; returns in how many messages.
+    pub(crate) fn send_updates(&mut self, to: &NodeId, updates: Vec<proto::Update>, channel: Channel) -> usize {
+        let runs = wire::pack(updates, DATAGRAM_ROOM);
+        let messages = runs.len();
+        for run in runs {
+            let fits = run.iter().map(wire::packed_len).sum::<usize>() <= DATAGRAM_ROOM;
             let channel = if fits { channel } else { Channel::Stream };
-            self.send(to, channel, ProtoBody::Flood(proto::Flood { updates: run }));
+            self.send_now(to, channel, ProtoBody::Flood(proto::Flood { updates: run }));
+        }
+        messages
+    }
+
+    /// Sends a message that the protocol's timers bound: a probe, or a question to a verifier.
+    pub(crate) fn send(&mut self, to: &NodeId, channel: Channel, body: ProtoBody, now: Instant) {
+        self.outbox.lane(to, now).pacer.charge(Class::Probe, ENVELOPE_BYTES, 1);
+        self.send_now(to, channel, body);
+    }
+
+    /// Sends an answer. Who asks more often than the rate allows gets none.
+    pub(crate) fn answer(&mut self, to: &NodeId, channel: Channel, body: ProtoBody, now: Instant) {
+        if self.outbox.lane(to, now).pacer.take(Class::Probe, ENVELOPE_BYTES, 1) {
+            self.send_now(to, channel, body);
+        } else {
+            self.outbox.shed(Class::Probe);
         }
     }
 
-    /// Sends a message to a member whose endpoint is known.
-    pub(crate) fn send(&mut self, to: &NodeId, channel: Channel, body: ProtoBody) {
+    /// Sends a message of a comparison once the member's rate has room for it.
+    pub(crate) fn send_sync(&mut self, to: &NodeId, body: ProtoBody, now: Instant) {
+        let message = wire::encode(&self.local, body);
+        self.outbox.queue_sync(to, message, now);
+        self.send_queued_syncs(to, now);
+        if self.outbox.has_syncs(to) {
+            self.plan_flush(now);
+        }
+    }
+
+    fn send_queued_syncs(&mut self, to: &NodeId, now: Instant) {
+        while let Some(message) = self.outbox.next_sync(to, now) {
+            self.send_bytes(to, Channel::Stream, message);
+        }
+    }
+
+    fn send_now(&mut self, to: &NodeId, channel: Channel, body: ProtoBody) {
+        let bytes = wire::encode(&self.local, body);
+        self.send_bytes(to, channel, bytes);
+    }
+
+    /// Sends to a member whose endpoint is known.
+    fn send_bytes(&mut self, to: &NodeId, channel: Channel, bytes: Bytes) {
         let record = self.table.get(to).and_then(|entry| entry.record.as_ref());
         if let Some(endpoint) = record.map(|record| record.metadata.endpoint.clone()) {
-            let bytes = wire::encode(&self.local, body);
             self.outputs.push_back(Output::Send { to: to.clone(), endpoint, channel, bytes });
         }
-    }
-
-    fn take_news(&mut self, link: &NodeId, which: impl Fn(&Pending) -> bool) -> Vec<proto::Update> {
-        let Some(pending) = self.outbox.links.get(link) else { return Vec::new() };
-        let subjects: Vec<NodeId> =
-            pending.iter().filter(|(_, news)| which(news)).map(|(subject, _)| subject.clone()).collect();
-        let mut updates = Vec::with_capacity(subjects.len());
-        for subject in subjects {
-            updates.extend(self.table.update_of(&subject).map(|update| wire::encode_update(&update)));
-            self.outbox.sent(link, &subject);
-        }
-        updates
     }
 
     /// Draws the consequences of news about another member.
@@ -293,6 +310,21 @@ impl Core {
             _ => return,
         };
         self.emit(event);
+    }
+}
+
+/// How urgent news are.
+fn class_of(merged: Merged) -> Class {
+    let Merged { before, after, .. } = merged;
+    let is_denial = before.is_some_and(|claim| {
+        claim.boot_epoch == after.boot_epoch
+            && (claim.incarnation, claim.standing) != (after.incarnation, after.standing)
+    });
+    let is_new = before.is_none_or(|claim| claim.boot_epoch < after.boot_epoch);
+    match after.standing {
+        Standing::Alive if is_new => Class::Membership,
+        Standing::Alive if !is_denial => Class::Metadata,
+        _ => Class::Verdict,
     }
 }
 

@@ -223,7 +223,7 @@ impl Core {
         *last_seen = now;
         if self.table.standing(&from.node) != Some(Standing::Alive) {
             // It does not know what is said of it.
-            self.tell(&from.node, &from.node);
+            self.tell(&from.node, &from.node, now);
         }
         Ok(())
     }

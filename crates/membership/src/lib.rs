@@ -36,6 +36,7 @@
 #![deny(clippy::disallowed_types, clippy::expect_used, clippy::indexing_slicing)]
 
 mod claim;
+mod class;
 mod core;
 mod death;
 mod departure;
@@ -48,7 +49,9 @@ mod hello;
 mod joining;
 mod knob;
 mod options;
+mod outbox;
 mod overlay;
+mod pacing;
 mod probing;
 mod record;
 mod refutation;
@@ -59,6 +62,7 @@ mod table;
 mod verification;
 mod wire;
 
+pub use crate::class::{Class, Queue};
 pub use crate::core::Core;
 pub use crate::event::{Event, Stats};
 pub use crate::exchange::{Channel, Input, LocalNode, Output, StartError};

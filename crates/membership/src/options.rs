@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::knob::{Amount, Bound, Knob, OptionsError};
+use crate::pacing::Rate;
 
 /// Tuning of the protocol. The defaults suit a LAN of up to a thousand nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,13 @@ pub struct Options {
     /// How often a node repeats its own record to one of its links, as a safety net; default 30 s, at least `interval`
     /// and at most a day.
     pub metadata_refresh_period: Duration,
+    /// Most bytes that news, answers and comparisons of tables send to one member a second, without what QUIC adds; default
+    /// 524,288, 16,384 to 1,073,741,824. Twice as many can go in a burst. Each class of traffic has a share that nobody
+    /// takes from it, and what does not fit waits, or is left to a comparison of tables. Less spares a thin line, and a
+    /// storm of changes is over later.
+    pub link_bytes_per_second: u32,
+    /// The same in datagrams; default 1,000, 50 to 1,000,000.
+    pub link_datagrams_per_second: u32,
     /// Most members held, the departed included; default 10,000, 2 to 100,000. Beyond it newcomers are refused.
     pub max_members: usize,
 }
@@ -46,6 +54,8 @@ impl Default for Options {
             ping_timeout: Duration::from_secs(2),
             retransmit_limit: 3,
             metadata_refresh_period: Duration::from_secs(30),
+            link_bytes_per_second: 524_288,
+            link_datagrams_per_second: 1_000,
             max_members: 10_000,
         }
     }
@@ -110,6 +120,21 @@ impl Options {
             turn: "How often a node repeats its record to one link, as a safety net. Shorter costs a record each time.",
         },
         Knob {
+            option: "linkBytesPerSecond",
+            value: |o| Amount::Count(o.link_bytes_per_second.into()),
+            least: Bound::Is(Amount::Count(16_384)),
+            most: Bound::Is(Amount::Count(1 << 30)),
+            turn: "Most bytes that are sent to one member a second, without what QUIC adds; bursts are of up to two seconds' \
+                   worth. Less spares a thin line, and news of a storm arrive later, by comparisons of tables.",
+        },
+        Knob {
+            option: "linkDatagramsPerSecond",
+            value: |o| Amount::Count(o.link_datagrams_per_second.into()),
+            least: Bound::Is(Amount::Count(50)),
+            most: Bound::Is(Amount::Count(1_000_000)),
+            turn: "The same in datagrams. Less spares the receiver's CPU.",
+        },
+        Knob {
             option: "maxMembers",
             value: |o| Amount::Count(count(o.max_members)),
             least: Bound::Is(Amount::Count(2)),
@@ -137,6 +162,10 @@ impl Options {
     /// Least time from the first missed probe to the verdict, for an answer that is merely late.
     pub(crate) fn grace(&self) -> Duration {
         self.suspicion_interval / 5
+    }
+
+    pub(crate) const fn link_rate(&self) -> Rate {
+        Rate { bytes: self.link_bytes_per_second, datagrams: self.link_datagrams_per_second }
     }
 
     /// Time in which an unreachable member can deny it.
@@ -181,6 +210,12 @@ mod tests {
         check(|o| o.metadata_refresh_period = Duration::from_millis(999), Some("metadataRefreshPeriod"));
         check(|o| o.metadata_refresh_period = Duration::from_secs(86_400), None);
         check(|o| o.metadata_refresh_period = Duration::MAX, Some("metadataRefreshPeriod"));
+        check(|o| o.link_bytes_per_second = 16_384, None);
+        check(|o| o.link_bytes_per_second = 16_383, Some("linkBytesPerSecond"));
+        check(|o| o.link_bytes_per_second = (1 << 30) + 1, Some("linkBytesPerSecond"));
+        check(|o| o.link_datagrams_per_second = 50, None);
+        check(|o| o.link_datagrams_per_second = 49, Some("linkDatagramsPerSecond"));
+        check(|o| o.link_datagrams_per_second = 1_000_001, Some("linkDatagramsPerSecond"));
         check(|o| o.max_members = 1, Some("maxMembers"));
         check(|o| o.max_members = 100_000, None);
     }

@@ -110,6 +110,7 @@ impl Core {
         let interval = self.probe_interval();
         self.schedule(now + interval, Timer::Probe);
         self.prober.round += 1;
+        self.outbox.forget_idle(&self.links, now);
         for node in std::mem::take(&mut self.prober.again) {
             self.probe(&node, Channel::Datagram, Purpose::Watch, now);
         }
@@ -250,10 +251,10 @@ impl Core {
             Purpose::Watch | Purpose::Ask => 0,
         };
         let digest = self.table.digest();
-        let updates = self.ride_along(target);
+        let updates = self.ride_along(target, now);
         let reliable = channel == Channel::Stream;
         let probe = proto::Probe { sequence, digest, updates, reliable, again_in_ms };
-        self.send(target, channel, ProtoBody::Probe(probe));
+        self.send(target, channel, ProtoBody::Probe(probe), now);
     }
 
     pub(crate) fn on_probe(&mut self, from: &NodeId, probe: Probe, now: Instant) {
@@ -264,15 +265,15 @@ impl Core {
         self.expect_probe(from, probe.again_in, now);
         // Somebody held for lost speaks: it may not know, and only it can deny it.
         if self.table.standing(from).is_some_and(|standing| standing != Standing::Alive) {
-            self.tell(from, from);
+            self.tell(from, from, now);
         }
         if probe.digest == self.table.digest() {
             self.on_digest_match(from);
         }
-        let updates = self.ride_along(from);
+        let updates = self.ride_along(from, now);
         let ack = proto::Ack { sequence: probe.sequence, digest: self.table.digest(), updates };
         let channel = if probe.reliable { Channel::Stream } else { Channel::Datagram };
-        self.send(from, channel, ProtoBody::Ack(ack));
+        self.answer(from, channel, ProtoBody::Ack(ack), now);
     }
 
     /// Takes note of when a link means to probe this node again.
@@ -315,10 +316,10 @@ impl Core {
         let is_responsive = self.responses.is_responsive(from, now);
         self.on_suspect_answered(from, is_responsive);
         if is_responsive {
-            self.vouch_for(from);
+            self.vouch_for(from, now);
         }
         if self.table.standing(from).is_some_and(|standing| standing != Standing::Alive) {
-            self.tell(from, from);
+            self.tell(from, from, now);
         }
         if digest == self.table.digest() {
             self.on_digest_match(from);
@@ -363,7 +364,7 @@ impl Core {
     pub(crate) fn refresh(&mut self, now: Instant) {
         self.schedule(now + self.options.metadata_refresh_period, Timer::Refresh);
         if let Some(link) = self.links.iter().choose(&mut self.rng).cloned() {
-            self.enqueue_repeat(&link);
+            self.enqueue_repeat(&link, now);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use mesh_types::{BootEpoch, Incarnation, MetadataVersion, NodeId, NodeMetadata};
 
 use crate::claim::{Claim, Standing};
+use crate::class::Class;
 use crate::core::{Core, Phase};
 use crate::event::Event;
 use crate::exchange::Channel;
@@ -14,7 +15,7 @@ use crate::wire::{self, Rejected, Update};
 
 impl Core {
     /// Puts what the local node says of itself into the table, and passes it on.
-    pub(crate) fn publish_self(&mut self, now: Instant) {
+    pub(crate) fn publish_self(&mut self, class: Class, now: Instant) {
         let own = self.own_update();
         // It is valid, being made here; and it is never refused for want of room, being the first.
         if self.table.merge(own, now).is_ok() {
@@ -25,7 +26,7 @@ impl Core {
             self.overlay.insert(&self.local);
         }
         let local = self.local.clone();
-        self.enqueue(&local, None, now);
+        self.enqueue(&local, None, class, now);
     }
 
     /// Answers what somebody else says of this node.
@@ -41,12 +42,12 @@ impl Core {
             self.rejoin(boot_epoch.next(), now);
         } else if said.claim > self.own {
             self.own.incarnation = Incarnation(incarnation.0.max(self.own.incarnation.0)).next();
-            self.publish_self(now);
+            self.publish_self(Class::Verdict, now);
             self.health.worsen(1);
             self.emit(Event::Refuted { incarnation: self.own.incarnation.0 });
         } else if said.metadata_version > self.own_version {
             self.own_version = said.metadata_version.next();
-            self.publish_self(now);
+            self.publish_self(Class::Metadata, now);
         }
     }
 
@@ -70,7 +71,7 @@ impl Core {
     pub(crate) fn rejoin(&mut self, boot_epoch: BootEpoch, now: Instant) {
         self.own = Claim { boot_epoch, incarnation: Incarnation(0), standing: Standing::Alive };
         self.own_version = MetadataVersion(1);
-        self.publish_self(now);
+        self.publish_self(Class::Membership, now);
         self.emit(Event::Rejoined { boot_epoch });
     }
 
@@ -85,7 +86,7 @@ impl Core {
         let record = Record::encode(Arc::new(metadata)).map_err(|source| Rejected::OwnMetadata { source })?;
         self.own_record = record;
         self.own_version = self.own_version.next();
-        self.publish_self(now);
+        self.publish_self(Class::Metadata, now);
         Ok(())
     }
 

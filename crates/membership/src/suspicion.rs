@@ -192,7 +192,7 @@ impl Core {
             boot_epoch: claim.boot_epoch.0,
             incarnation: claim.incarnation.0,
         };
-        self.send(verifier, Channel::Datagram, ProtoBody::VerifyRequest(request));
+        self.send(verifier, Channel::Datagram, ProtoBody::VerifyRequest(request), now);
     }
 
     /// Sets the verdict's date once there is a quorum; gives up when nobody is left to ask.
@@ -306,7 +306,7 @@ impl Core {
         self.stats.verdicts += 1;
         self.learn_one(None, verdict, true, now);
         // The accused hears it first hand, so that it can deny it.
-        self.tell(subject, subject);
+        self.tell(subject, subject, now);
     }
 
     /// The subject answered this node. Where nobody has confirmed the accusation, that will do.

@@ -9,8 +9,9 @@ use mesh_proto::gossip::envelope::Body as ProtoBody;
 use mesh_types::NodeId;
 
 use crate::claim::Claim;
+use crate::class::Class;
 use crate::core::Core;
-use crate::exchange::{Channel, Output};
+use crate::exchange::Output;
 use crate::wire::{self, Update};
 
 /// A table that has not changed for so long holds no news that are still on their way.
@@ -22,8 +23,8 @@ const SYNC_PAUSE: Duration = Duration::from_millis(100);
 /// Right after it joined, a node learns what everybody else knows: it does not pass that on.
 const NEWCOMER: Duration = Duration::from_secs(1);
 
-/// Largest run of updates in one message of a sync, in bytes.
-const RUN_BYTES: usize = 1024 * 1024;
+/// Largest run of updates in one message of a sync, in bytes: small enough to be paced.
+const RUN_BYTES: usize = 64 * 1024;
 
 /// What the node remembers of its syncs.
 #[derive(Debug, Default)]
@@ -75,11 +76,16 @@ impl Core {
         self.syncs.asked.insert(peer.clone());
         self.outputs.push_back(Output::SyncStarted { peer: peer.clone() });
         let bucket_sums = self.table.bucket_sums().to_vec();
-        self.send(peer, Channel::Stream, ProtoBody::SyncStart(proto::SyncStart { bucket_sums }));
+        self.send_sync(peer, ProtoBody::SyncStart(proto::SyncStart { bucket_sums }), now);
     }
 
     /// Answers with what is in the buckets that differ, without records.
-    pub(crate) fn on_sync_start(&mut self, from: &NodeId, their_sums: &[u64]) {
+    pub(crate) fn on_sync_start(&mut self, from: &NodeId, their_sums: &[u64], now: Instant) {
+        if self.outbox.has_syncs(from) {
+            // What it asked for before is still to be sent.
+            self.outbox.shed(Class::Sync);
+            return;
+        }
         let sums = self.table.bucket_sums().iter().zip(their_sums).enumerate();
         let differing = sums.filter(|(_, (own, their))| own != their).map(|(bucket, _)| (bucket, Vec::new()));
         let mut held: BTreeMap<usize, Vec<proto::Update>> = differing.collect();
@@ -88,16 +94,16 @@ impl Core {
             let state = self.table.update_of(node).map(|update| Update { record: Bytes::new(), ..update });
             entries.extend(state.map(|update| wire::encode_update(&update)));
         }
-        self.send_diffs(from, held);
+        self.send_diffs(from, held, now);
     }
 
     /// Sends entries by bucket, in messages well within the limit.
-    fn send_diffs(&mut self, to: &NodeId, held: BTreeMap<usize, Vec<proto::Update>>) {
+    fn send_diffs(&mut self, to: &NodeId, held: BTreeMap<usize, Vec<proto::Update>>, now: Instant) {
         let mut diff = proto::SyncDiff::default();
         let mut used = 0;
         for (bucket, entries) in held {
             if used > RUN_BYTES {
-                self.send(to, Channel::Stream, ProtoBody::SyncDiff(std::mem::take(&mut diff)));
+                self.send_sync(to, ProtoBody::SyncDiff(std::mem::take(&mut diff)), now);
                 used = 0;
             }
             used += entries.iter().map(wire::packed_len).sum::<usize>();
@@ -106,7 +112,7 @@ impl Core {
             diff.buckets.extend(u32::try_from(bucket));
         }
         if !diff.buckets.is_empty() {
-            self.send(to, Channel::Stream, ProtoBody::SyncDiff(diff));
+            self.send_sync(to, ProtoBody::SyncDiff(diff), now);
         }
     }
 
@@ -141,7 +147,7 @@ impl Core {
         if wanted.is_empty() {
             self.end_sync(from, learned);
         }
-        self.send_records(from, lacking, wanted);
+        self.send_records(from, lacking, wanted, now);
     }
 
     pub(crate) fn on_sync_records(&mut self, from: &NodeId, updates: Vec<Update>, wanted: &[NodeId], now: Instant) {
@@ -152,7 +158,7 @@ impl Core {
         let known = wanted.into_iter().filter_map(|node| self.table.update_of(node));
         let asked: Vec<proto::Update> = known.map(|update| wire::encode_update(&update)).collect();
         if !asked.is_empty() {
-            self.send_records(from, asked, Vec::new());
+            self.send_records(from, asked, Vec::new(), now);
         }
     }
 
@@ -169,16 +175,16 @@ impl Core {
         }
     }
 
-    fn send_records(&mut self, to: &NodeId, updates: Vec<proto::Update>, wanted: Vec<String>) {
+    fn send_records(&mut self, to: &NodeId, updates: Vec<proto::Update>, wanted: Vec<String>, now: Instant) {
         let mut runs = wire::pack(updates, RUN_BYTES);
         let last = runs.pop().unwrap_or_default();
         for run in runs {
             let records = proto::SyncRecords { updates: run, wanted: Vec::new() };
-            self.send(to, Channel::Stream, ProtoBody::SyncRecords(records));
+            self.send_sync(to, ProtoBody::SyncRecords(records), now);
         }
         if !last.is_empty() || !wanted.is_empty() {
             let records = proto::SyncRecords { updates: last, wanted };
-            self.send(to, Channel::Stream, ProtoBody::SyncRecords(records));
+            self.send_sync(to, ProtoBody::SyncRecords(records), now);
         }
     }
 

@@ -31,15 +31,15 @@ impl Core {
         now: Instant,
     ) {
         if subject == self.local {
-            self.reply(requester, id, &subject, true);
+            self.reply(requester, id, &subject, true, now);
             return;
         }
         let Some(entry) = self.table.get(&subject) else { return };
         let (known, has_record) = (entry.claim, entry.record.is_some());
         if known > accused {
             // Whatever is known here settles it: it denied since, or is judged already.
-            self.tell(requester, &subject);
-            self.reply(requester, id, &subject, known.standing == Standing::Alive);
+            self.tell(requester, &subject, now);
+            self.reply(requester, id, &subject, known.standing == Standing::Alive, now);
             return;
         }
         if known.boot_epoch < accused.boot_epoch || !has_record {
@@ -68,7 +68,7 @@ impl Core {
             2 => Channel::Stream,
             _ => {
                 // A late answer is still passed on.
-                self.reply(&requester, id, &subject, false);
+                self.reply(&requester, id, &subject, false, now);
                 let until = now + self.options.suspicion_interval;
                 self.schedule(until, Timer::VerificationForgotten(requester, id));
                 return;
@@ -86,17 +86,17 @@ impl Core {
     }
 
     /// Tells everybody who asked that `subject` answers.
-    pub(crate) fn vouch_for(&mut self, subject: &NodeId) {
+    pub(crate) fn vouch_for(&mut self, subject: &NodeId, now: Instant) {
         let asked = self.verifications.iter().filter(|(_, verification)| verification.subject == *subject);
         let askers: Vec<(NodeId, u64)> = asked.map(|(key, _)| key.clone()).collect();
         for key in askers {
             self.verifications.remove(&key);
-            self.reply(&key.0, key.1, subject, true);
+            self.reply(&key.0, key.1, subject, true, now);
         }
     }
 
-    fn reply(&mut self, requester: &NodeId, accusation: u64, subject: &NodeId, answered: bool) {
+    fn reply(&mut self, requester: &NodeId, accusation: u64, subject: &NodeId, answered: bool, now: Instant) {
         let reply = proto::VerifyReply { accusation, subject: subject.to_string(), answered };
-        self.send(requester, Channel::Datagram, ProtoBody::VerifyReply(reply));
+        self.answer(requester, Channel::Datagram, ProtoBody::VerifyReply(reply), now);
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use membership::Options;
 use sim::Settings;
-use sim::scenario::{Illness, Sickness, crash, cut_in_half, joins_at_once, spread};
+use sim::scenario::{Illness, Sickness, crash, cut_in_half, joins_at_once, spread, storm};
 
 const USAGE: &str =
-    "usage: scenarios loss|stalls|crash|partition|joins|spread|all [--nodes N] [--seeds N] [--first-seed S]";
+    "usage: scenarios loss|stalls|crash|partition|joins|spread|storm|all [--nodes N] [--seeds N] [--first-seed S]";
 
 /// How long members are sick.
 const SICK_FOR: Duration = Duration::from_secs(90);
@@ -76,6 +76,9 @@ fn run(wanted: &Wanted) {
             println!("  at most {:.0} packets a node, {:.1} MB in all", worst.packets, worst.megabytes);
         }
     }
+    if wanted.is("storm") {
+        storms(wanted);
+    }
     if wanted.is("spread") {
         let spreads: Vec<_> = wanted.settings(200).map(spread).collect();
         tell("update known to 95 %", spreads.iter().map(|spread| spread.map(|spread| spread.most)));
@@ -83,6 +86,25 @@ fn run(wanted: &Wanted) {
         if let Some(rest) = spreads.iter().flatten().next() {
             println!("  at rest {:.1} packets, {:.0} B per node and second", rest.packets_at_rest, rest.bytes_at_rest);
         }
+    }
+}
+
+/// Tells of storms over links that are as thin as they may be.
+fn storms(wanted: &Wanted) {
+    let thin = Options { link_bytes_per_second: 16_384, link_datagrams_per_second: 50, ..Options::default() };
+    let thin = wanted.settings(200).map(|settings| Settings { options: thin.clone(), ..settings });
+    let storms: Vec<_> = thin.map(storm).collect();
+    tell(
+        "storm of changes on thin links: queues show it after",
+        storms.iter().map(|run| Some(run.as_ref()?.first_waited)),
+    );
+    tell("  first shed", storms.iter().map(|run| run.as_ref()?.first_shed));
+    tell("  a death seen by all", storms.iter().map(|run| Some(run.as_ref()?.death_seen)));
+    tell("  all known to all after its end", storms.iter().map(|run| Some(run.as_ref()?.settled)));
+    let declared: usize = storms.iter().flatten().map(|run| run.others_declared).sum();
+    println!("  {declared} times another member was declared");
+    for run in storms.iter().flatten() {
+        println!("  at most {} waited, for {:?}; shed {:?}", run.most_waited, run.widest_window, run.shed);
     }
 }
 
@@ -124,7 +146,7 @@ fn tell(what: &str, times: impl Iterator<Item = Option<Duration>>) {
 
 fn read(mut args: impl Iterator<Item = String>) -> anyhow::Result<Wanted> {
     let name = args.next().context(USAGE)?;
-    if !["loss", "stalls", "crash", "partition", "joins", "spread", "all"].contains(&name.as_str()) {
+    if !["loss", "stalls", "crash", "partition", "joins", "spread", "storm", "all"].contains(&name.as_str()) {
         bail!("there is no scenario `{name}`; {USAGE}");
     }
     let mut wanted = Wanted { name, nodes: None, seeds: 7, first_seed: 1 };

@@ -4,12 +4,16 @@
 //! and prints them as tables.
 
 mod sick;
+mod storm;
 mod whole;
 
 pub use sick::{Illness, Sickness};
+pub use storm::{Storm, storm};
 pub use whole::{Cut, Joins, Spread, crash, cut_in_half, joins_at_once, spread};
 
 use std::time::Duration;
+
+use mesh_types::MemberState;
 
 use crate::{Mesh, Settings};
 
@@ -23,6 +27,12 @@ fn at_rest(settings: Settings) -> Option<Mesh> {
     // Everybody has a round trip of its links.
     mesh.run_for(Duration::from_secs(10));
     Some(mesh)
+}
+
+/// Whether all observers, as far as they count, hold a node for gone by verdict.
+fn is_gone(mesh: &Mesh, subject: usize, counts: impl Fn(usize) -> bool) -> bool {
+    let gone = |state| matches!(state, Some(MemberState::Unreachable | MemberState::Dead));
+    mesh.running().filter(|(number, _)| counts(*number)).all(|(_, core)| gone(core.state_of(mesh.id(subject))))
 }
 
 fn per_second(count: u64, time: Duration) -> f64 {

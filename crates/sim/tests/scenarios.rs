@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use membership::Options;
 use sim::Settings;
-use sim::scenario::{Illness, crash, cut_in_half, joins_at_once, spread};
+use sim::scenario::{Illness, crash, cut_in_half, joins_at_once, spread, storm};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -77,4 +77,17 @@ fn news_are_everywhere_within_a_tenth_of_a_second() {
     let spread = spread(settings(120, 5)).expect("it spreads");
     assert!(spread.all <= SECOND / 10, "{spread:?}");
     assert!(spread.bytes_at_rest <= 300.0, "{spread:?}");
+}
+
+#[test]
+fn a_storm_of_changes_on_thin_links_shows_in_the_queues_first_hides_no_death_and_leaves_nothing_unknown() {
+    let options =
+        Options { link_bytes_per_second: 16_384, link_datagrams_per_second: 50, fanout: 4, ..Options::default() };
+    let run = storm(Settings { options, ..settings(200, 6) }).expect("it is survived");
+    let first_shed = run.first_shed.expect("the links are too thin");
+    assert!(run.first_waited < first_shed, "{run:?}");
+    assert!(run.shed.get("metadata").is_some_and(|shed| *shed > 100), "{run:?}");
+    assert!(run.shed.get("probe") == Some(&0) && run.shed.get("verdict") == Some(&0), "{run:?}");
+    assert_eq!((run.widest_window, run.others_declared), (Duration::from_millis(50), 0), "{run:?}");
+    assert!(run.death_seen <= SECOND * 5 / 2 && run.settled <= SECOND * 5, "{run:?}");
 }

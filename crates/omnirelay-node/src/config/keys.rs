@@ -121,6 +121,8 @@ keys! {
     PING_TIMEOUT = "mesh.gossip.pingTimeout", Duration, Some("2s"), About::Knob;
     RETRANSMIT_LIMIT = "mesh.gossip.retransmitLimit", Number, Some("3"), About::Knob;
     METADATA_REFRESH_PERIOD = "mesh.gossip.metadataRefreshPeriod", Duration, Some("30s"), About::Knob;
+    LINK_BYTES = "mesh.gossip.linkBytesPerSecond", Number, Some("524288"), About::Knob;
+    LINK_DATAGRAMS = "mesh.gossip.linkDatagramsPerSecond", Number, Some("1000"), About::Knob;
     MAX_LINKS = "mesh.gossip.maxLinks", Number, Some("72"), About::Knob;
     IDLE_TIMEOUT = "mesh.gossip.idleTimeout", Duration, Some("30s"), About::Knob;
     REHANDSHAKE_WINDOW = "mesh.gossip.rehandshakeWindow", Duration, Some("30s"), About::Knob;

@@ -54,6 +54,12 @@ impl Setting for u16 {
     }
 }
 
+impl Setting for u32 {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        whole(value, "from 0 to 4294967295")
+    }
+}
+
 impl Setting for NonZeroU16 {
     fn from_value(value: &Value) -> Result<Self, String> {
         let valid = "from 1 to 65535";

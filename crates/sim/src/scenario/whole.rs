@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use mesh_types::MemberState;
-
-use super::{PATIENCE, at_rest, per_second};
+use super::{PATIENCE, at_rest, is_gone, per_second};
 use crate::{Mesh, Settings};
 
 /// Many nodes joining at once.
@@ -74,12 +72,6 @@ pub fn crash(settings: Settings) -> Option<Duration> {
     let killed = mesh.size() / 2;
     mesh.crash(killed);
     mesh.run_until(PATIENCE, |seen| is_gone(seen, killed, |_| true))
-}
-
-/// Whether all observers, as far as they count, hold a node for gone by verdict.
-fn is_gone(mesh: &Mesh, subject: usize, counts: impl Fn(usize) -> bool) -> bool {
-    let gone = |state| matches!(state, Some(MemberState::Unreachable | MemberState::Dead));
-    mesh.running().filter(|(number, _)| counts(*number)).all(|(_, core)| gone(core.state_of(mesh.id(subject))))
 }
 
 /// A mesh that is cut in half and healed.

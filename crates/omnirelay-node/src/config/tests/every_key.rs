@@ -38,6 +38,8 @@ const ROWS: &[Row] = rows! {
     "mesh.gossip.pingTimeout": "'1s'", "1s"; "'9ms'";
     "mesh.gossip.retransmitLimit": "4", "4"; "17";
     "mesh.gossip.metadataRefreshPeriod": "'1m'", "1m"; "'25h'";
+    "mesh.gossip.linkBytesPerSecond": "65536", "65536"; "16383";
+    "mesh.gossip.linkDatagramsPerSecond": "100", "100"; "49";
     "mesh.gossip.maxLinks": "100", "100"; "15";
     "mesh.gossip.idleTimeout": "'1m'", "1m"; "'4s'";
     "mesh.gossip.rehandshakeWindow": "'0s'", "0s"; "'11m'";
