@@ -18,6 +18,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::checks::{self, Checked, Window};
 use crate::error::{CredentialsError, CredentialsInput, LoadCredentialsError};
+use crate::expected::ExpectedPeer;
 use crate::file_contents::Contents;
 use crate::peer::{self, PeerRefused};
 use crate::pem;
@@ -170,6 +171,16 @@ impl Credentials {
         Arc::new(config)
     }
 
+    /// Returns [`Credentials::client_config`] for a connection to `expected`, which also sends the name of a server that is
+    /// expected by its DNS name. Call [`Credentials::verify_expected`] before any data flows.
+    #[must_use]
+    pub fn client_config_for(&self, expected: &ExpectedPeer, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.client);
+        config.alpn_protocols = owned(alpn);
+        config.enable_sni = matches!(expected, ExpectedPeer::Dns(_));
+        Arc::new(config)
+    }
+
     /// Returns a configuration for connections we accept, which speaks the protocols `alpn`, best first.
     ///
     /// It demands a client certificate whose chain leads to the trust bundle, speaks TLS 1.3 only and issues
@@ -199,6 +210,35 @@ impl Credentials {
     /// Why the peer is refused; [`PeerRefused::reason`] has it as a word for metrics.
     pub fn verify_peer(&self, chain: &[CertificateDer<'_>]) -> Result<SpiffeId, PeerRefused> {
         peer::verify(&self.spiffe_id, chain)
+    }
+
+    /// Returns who the peer is, if it is the one that was dialled; `None` if that was a DNS name and the certificate names no
+    /// node. `chain` is as in [`Credentials::verify_peer`].
+    ///
+    /// # Errors
+    /// Why the peer is refused.
+    pub fn verify_expected(
+        &self,
+        expected: &ExpectedPeer,
+        chain: &[CertificateDer<'_>],
+    ) -> Result<Option<SpiffeId>, PeerRefused> {
+        expected.verify(&self.spiffe_id, chain)
+    }
+
+    /// Checks a server again that was dialled as `expected` and whose connection is open, as [`Credentials::recheck`] does.
+    ///
+    /// # Errors
+    /// Why the connection must not go on.
+    pub fn recheck_expected(
+        &self,
+        expected: &ExpectedPeer,
+        chain: &[CertificateDer<'_>],
+        now: SystemTime,
+    ) -> Result<(), PeerRefused> {
+        let (leaf, intermediates) = chain.split_first().ok_or(PeerRefused::NoCertificate)?;
+        let checked = self.verifier.verify(Side::Server, leaf, intermediates, checks::unix(now));
+        checked.map_err(|source| PeerRefused::Certificate { source })?;
+        self.verify_expected(expected, chain).map(|_id| ())
     }
 
     /// Checks a peer again whose connection is open: whether a handshake now would succeed.

@@ -24,6 +24,7 @@
 mod checks;
 mod credentials;
 mod error;
+mod expected;
 mod file_contents;
 mod files;
 mod live;
@@ -42,6 +43,7 @@ mod verifier;
 
 pub use credentials::{CertificateFiles, Credentials};
 pub use error::{CredentialsError, CredentialsInput, LoadCredentialsError};
+pub use expected::ExpectedPeer;
 pub use files::{FileCredentials, FileOptions};
 pub use live::live_server_config;
 pub use peer::{PeerRefused, ReadSpiffeIdError};

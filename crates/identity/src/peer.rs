@@ -4,6 +4,7 @@ use mesh_types::ClusterId;
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
+use crate::expected::ExpectedPeer;
 use crate::refusal::{RefusalReason, refusal_reason};
 use crate::spiffe::{ParseSpiffeIdError, SpiffeId};
 use crate::trust_domain::TrustDomain;
@@ -98,6 +99,22 @@ pub enum PeerRefused {
         /// The cluster we belong to.
         ours: ClusterId,
     },
+    /// The peer is another than the one that was dialled.
+    #[error("peer is {found}, not {expected}")]
+    WrongPeer {
+        /// Who the peer is.
+        found: Box<SpiffeId>,
+        /// Who was dialled.
+        expected: Box<ExpectedPeer>,
+    },
+    /// The peer's certificate is not good for the DNS name that was dialled.
+    #[error("peer's certificate is not good for `{expected}`")]
+    WrongName {
+        /// The name that was dialled.
+        expected: String,
+        /// What is wrong with it.
+        source: webpki::Error,
+    },
 }
 
 impl PeerRefused {
@@ -110,14 +127,14 @@ impl PeerRefused {
             Self::Unnamed { source } => source.reason(),
             Self::WrongTrustDomain { .. } => RefusalReason::WrongTrustDomain,
             Self::WrongCluster { .. } => RefusalReason::WrongCluster,
+            Self::WrongPeer { .. } | Self::WrongName { .. } => RefusalReason::WrongPeer,
         }
     }
 }
 
 /// Returns who the holder of `chain` is, if `own` may talk to it.
 pub(crate) fn verify(own: &SpiffeId, chain: &[CertificateDer<'_>]) -> Result<SpiffeId, PeerRefused> {
-    let leaf = chain.first().ok_or(PeerRefused::NoCertificate)?;
-    let id = spiffe_id_of(leaf).map_err(|source| PeerRefused::Unnamed { source })?;
+    let id = identify(chain)?;
     if id.trust_domain() != own.trust_domain() {
         return Err(PeerRefused::WrongTrustDomain { id, ours: own.trust_domain().clone() });
     }
@@ -125,4 +142,10 @@ pub(crate) fn verify(own: &SpiffeId, chain: &[CertificateDer<'_>]) -> Result<Spi
         return Err(PeerRefused::WrongCluster { id, ours: own.cluster().clone() });
     }
     Ok(id)
+}
+
+/// Returns whom `chain` names.
+pub(crate) fn identify(chain: &[CertificateDer<'_>]) -> Result<SpiffeId, PeerRefused> {
+    let leaf = chain.first().ok_or(PeerRefused::NoCertificate)?;
+    spiffe_id_of(leaf).map_err(|source| PeerRefused::Unnamed { source })
 }

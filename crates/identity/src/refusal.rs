@@ -28,6 +28,8 @@ pub enum RefusalReason {
     WrongTrustDomain,
     /// The peer belongs to another cluster.
     WrongCluster,
+    /// The peer is another than the one that was dialled.
+    WrongPeer,
     /// The certificate was revoked.
     Revoked,
     /// The revocation list of the certificate's CA is overdue, and such lists are not relied on.
@@ -56,6 +58,7 @@ impl RefusalReason {
             Self::BadSpiffeId => "bad_spiffe_id",
             Self::WrongTrustDomain => "wrong_trust_domain",
             Self::WrongCluster => "wrong_cluster",
+            Self::WrongPeer => "wrong_peer",
             Self::Revoked => "revoked",
             Self::StaleRevocations => "stale_revocations",
             Self::BadCertificate => "bad_certificate",
@@ -78,6 +81,7 @@ impl fmt::Display for RefusalReason {
             Self::BadSpiffeId => "certificate with a URI that is not a node's SPIFFE ID",
             Self::WrongTrustDomain => "another trust domain",
             Self::WrongCluster => "another cluster",
+            Self::WrongPeer => "another peer than the one dialled",
             Self::Revoked => "revoked certificate",
             Self::StaleRevocations => "overdue revocation list",
             Self::BadCertificate => "bad certificate",

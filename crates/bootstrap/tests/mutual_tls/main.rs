@@ -3,6 +3,7 @@
 //! rustls reads the system's clock during a handshake. Certificates that should be good are therefore
 //! valid for a century around today, others for a year that is past or far ahead.
 
+mod expected;
 mod files;
 mod handshake;
 mod load;

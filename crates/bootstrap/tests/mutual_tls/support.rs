@@ -154,6 +154,16 @@ impl LooseCa {
         Leaf { certificate, key: key.serialize_pem() }
     }
 
+    /// A leaf with these DNS names, for servers.
+    pub(crate) fn with_dns_names(&self, names: &[&str]) -> Leaf {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = params(&[], &[ExtendedKeyUsagePurpose::ServerAuth]);
+        let name = |name: &&str| SanType::DnsName((*name).try_into().expect("ASCII"));
+        params.subject_alt_names = names.iter().map(name).collect();
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
+        Leaf { certificate, key: key.serialize_pem() }
+    }
+
     /// A leaf for the first URIs, and one for the others that is signed with the key of the first.
     pub(crate) fn signed_by_a_leaf(&self, first: &[&str], second: &[&str]) -> Leaf {
         let usages = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
