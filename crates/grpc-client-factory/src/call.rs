@@ -1,0 +1,113 @@
+//! One call, sent as often as it takes to be sent once.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Request, Response, Uri};
+use tokio::time::Instant;
+
+use crate::connection::Slot;
+use crate::deadline::{Deadline, GRPC_TIMEOUT, Timer};
+use crate::error::FactoryError;
+use crate::http2::Unanswered;
+use crate::link::Link;
+use crate::message_meter::MessageMeter;
+use crate::request_body::{Fault, RequestBody};
+use crate::response_body::{ResponseBody, Source};
+
+/// How often a call is tried of which nothing was sent. Each try has another connection, so this many in a row mean that
+/// connections break as fast as they are made.
+const UNSENT_MAX: u32 = 4;
+
+/// How often a call is sent again that a server says it took no notice of (gRFC A6).
+const REFUSED_MAX: u32 = 1;
+
+/// Everything of a request but its body.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+}
+
+impl Head {
+    fn request(&self, body: RequestBody) -> Request<RequestBody> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+}
+
+/// One call. It is sent again only if nothing of it was sent, or if the server says that it took no notice of it.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) link: Arc<Link>,
+    pub(crate) head: Head,
+    /// The caller's own deadline, which the server is told of.
+    pub(crate) deadline: Option<Deadline>,
+}
+
+/// The head of an answer, and what its body comes from.
+pub(crate) struct Answer {
+    response: Response<Source>,
+    slot: Slot,
+    meter: MessageMeter,
+}
+
+impl Answer {
+    pub(crate) fn into_response(self, timer: Option<Timer>) -> Response<ResponseBody> {
+        let Self { response, slot, meter } = self;
+        response.map(|source| ResponseBody::new(source, slot, meter, timer))
+    }
+}
+
+impl Call {
+    /// # Cancel safety
+    /// Dropping the future takes the call back: the server is told.
+    pub(crate) async fn run(self, body: RequestBody) -> Result<Answer, Arc<FactoryError>> {
+        let (mut unsent, mut refused) = (0, 0);
+        let (mut replay, fault) = (body.replay(), body.fault());
+        let mut request = self.head.request(body);
+        loop {
+            let connection = self.link.connection().await?;
+            let Some(slot) = connection.slot(fault.clone()).await else {
+                // Retired while we waited for our turn: as good as never sent.
+                unsent += 1;
+                if unsent > UNSENT_MAX {
+                    let (endpoint, protocol) = (connection.target().endpoint.clone(), connection.protocol());
+                    return Err(Arc::new(FactoryError::Refused { endpoint, protocol }));
+                }
+                continue;
+            };
+            match connection.send(request).await {
+                Ok(response) => {
+                    self.link.answered(&connection);
+                    let meter = MessageMeter::new(self.link.profile().max_receive_bytes);
+                    return Ok(Answer { response, slot, meter });
+                }
+                Err(Unanswered::Unsent(back, _)) if unsent < UNSENT_MAX => {
+                    unsent += 1;
+                    connection.retire();
+                    request = *back;
+                }
+                Err(Unanswered::Refused(_)) if refused < REFUSED_MAX && replay.is_some() => {
+                    refused += 1;
+                    connection.retire();
+                    request = self.head.request(replay.take().expect("the guard has looked"));
+                }
+                Err(Unanswered::Unsent(_, error) | Unanswered::Refused(error) | Unanswered::Failed(error)) => {
+                    return Err(fault.as_ref().and_then(Fault::read).unwrap_or_else(|| Arc::new(error)));
+                }
+            }
+            self.renew_timeout(&mut request);
+        }
+    }
+
+    /// Tells the server what is left of the time, not what there was.
+    fn renew_timeout(&self, request: &mut Request<RequestBody>) {
+        if let Some(deadline) = &self.deadline {
+            request.headers_mut().insert(GRPC_TIMEOUT, deadline.header(Instant::now()));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What generated clients call through.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::USER_AGENT;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use tokio::time::Instant;
+use tonic::Status;
+
+use crate::call::{Call, Head};
+use crate::deadline::{Deadline, Timer};
+use crate::error::FactoryError;
+use crate::factory::ClientFactory;
+use crate::link::Link;
+use crate::profile::Profile;
+use crate::request_body::RequestBody;
+use crate::response_body::ResponseBody;
+use crate::target::{Protocol, Target};
+
+/// A channel to one target, which generated clients take as theirs: `EchoClient::new(channel)`.
+///
+/// It is cheap to clone, always ready, and connects when it is called. All channels of a factory to one target with one profile
+/// share a connection. Its errors are statuses; [`FactoryError::of`] finds what is behind one that is not the server's.
+#[derive(Clone)]
+pub struct Channel {
+    link: Arc<Link>,
+    authority: Authority,
+    /// Keeps the factory's tasks alive, on which connections run.
+    factory: ClientFactory,
+}
+
+/// What a call through a [`Channel`] returns.
+pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Status>> + Send>>;
+
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("grpc-omnirelay/", env!("CARGO_PKG_VERSION")));
+
+impl Channel {
+    pub(crate) const fn new(link: Arc<Link>, authority: Authority, factory: ClientFactory) -> Self {
+        Self { link, authority, factory }
+    }
+
+    /// Returns what it leads to.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        self.link.target()
+    }
+
+    /// Returns how its calls are made.
+    #[must_use]
+    pub fn profile(&self) -> &Profile {
+        self.link.profile()
+    }
+
+    /// Returns what its connection speaks and how many calls are under way on it; `None` while there is no connection.
+    #[must_use]
+    pub fn connection(&self) -> Option<(Protocol, usize)> {
+        self.link.current()
+    }
+
+    /// Returns the factory that made it.
+    #[must_use]
+    pub const fn factory(&self) -> &ClientFactory {
+        &self.factory
+    }
+
+    fn uri(&self, path: Option<&PathAndQuery>) -> Uri {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(Scheme::HTTPS);
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path.cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
+        Uri::from_parts(parts).expect("scheme, authority and path make a URI")
+    }
+
+    fn head(&self, method: Method, uri: &Uri, mut headers: HeaderMap) -> Head {
+        headers.entry(USER_AGENT).or_insert(AGENT);
+        Head { method, uri: self.uri(uri.path_and_query()), headers }
+    }
+}
+
+impl tower_service::Service<Request<tonic::body::Body>> for Channel {
+    type Response = Response<ResponseBody>;
+    type Error = Status;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<tonic::body::Body>) -> ResponseFuture {
+        let (parts, body) = request.into_parts();
+        let head = self.head(parts.method, &parts.uri, parts.headers);
+        let link = Arc::clone(&self.link);
+        // The factory stays for as long as the call does.
+        let factory = self.factory.clone();
+        Box::pin(async move {
+            let result = call(link, head, body).await;
+            drop(factory);
+            result.map_err(CallError::status)
+        })
+    }
+}
+
+/// Why a call has no answer: the way, or the caller's own body.
+pub(crate) enum CallError {
+    Factory(Arc<FactoryError>),
+    Body(Status),
+}
+
+impl CallError {
+    fn status(self) -> Status {
+        match self {
+            Self::Factory(error) => error.status(),
+            Self::Body(status) => status,
+        }
+    }
+}
+
+impl From<Arc<FactoryError>> for CallError {
+    fn from(error: Arc<FactoryError>) -> Self {
+        Self::Factory(error)
+    }
+}
+
+impl From<FactoryError> for CallError {
+    fn from(error: FactoryError) -> Self {
+        Self::Factory(Arc::new(error))
+    }
+}
+
+async fn call(link: Arc<Link>, head: Head, body: tonic::body::Body) -> Result<Response<ResponseBody>, CallError> {
+    let now = Instant::now();
+    let own = Deadline::of_headers(&head.headers, now)?;
+    let body = RequestBody::begin(body, link.profile().max_send_bytes).await?;
+    let deadline = own.or_else(|| link.profile().head_timeout.map(|timeout| Deadline::after(timeout, now)));
+    let endpoint = link.target().endpoint.clone();
+    let call = Call { link, head, deadline: own };
+    let Some(deadline) = deadline else { return Ok(call.run(body).await?.into_response(None)) };
+    let mut timer = Timer::new(deadline);
+    let answer = {
+        let mut answer = std::pin::pin!(call.run(body));
+        poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(answer),
+            Poll::Pending => {
+                timer.poll(cx).map(|after| Err(Arc::new(FactoryError::Deadline { endpoint: endpoint.clone(), after })))
+            }
+        })
+        .await
+    };
+    // The caller's own deadline is for the body too.
+    Ok(answer?.into_response(own.map(|_deadline| timer)))
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel")
+            .field("target", self.target())
+            .field("connection", &self.connection())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,283 @@
+//! Where channels come from.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use http::uri::Authority;
+use identity::{CredentialSource, Credentials};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+
+use crate::channel::Channel;
+use crate::link::{Link, wall_clock};
+use crate::profile::{Profile, ProfileError};
+use crate::target::Target;
+use crate::tasks::Tasks;
+
+/// How often connections without calls are looked for.
+const SWEEP_PERIOD: Duration = Duration::from_millis(250);
+
+/// What a factory is made of.
+#[derive(Debug, Clone)]
+pub struct FactoryOptions {
+    /// How calls are made, by name. Default: `control-plane` and `data-plane`.
+    pub profiles: HashMap<String, Profile>,
+    /// Most pairs of target and profile that are kept at a time; from 1. Default 4,096. When there are more, those whose channels
+    /// are all gone make room.
+    pub links_max: usize,
+    /// Seed of all chance, which spreads attempts to connect. Give each process its own. Default 0.
+    pub seed: u64,
+}
+
+impl FactoryOptions {
+    /// Name of [`Profile::control_plane`].
+    pub const CONTROL_PLANE: &str = "control-plane";
+    /// Name of [`Profile::data_plane`].
+    pub const DATA_PLANE: &str = "data-plane";
+}
+
+impl Default for FactoryOptions {
+    fn default() -> Self {
+        let profiles = [
+            (Self::CONTROL_PLANE.to_owned(), Profile::control_plane()),
+            (Self::DATA_PLANE.to_owned(), Profile::data_plane()),
+        ];
+        Self { profiles: profiles.into(), links_max: 4_096, seed: 0 }
+    }
+}
+
+/// Why there is no factory.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildFactoryError {
+    /// A profile cannot be used.
+    #[error("profile `{name}` cannot be used")]
+    Profile {
+        /// Which.
+        name: String,
+        /// Why not.
+        source: ProfileError,
+    },
+    /// It was made outside of a tokio runtime.
+    #[error("client factory needs a tokio runtime")]
+    NoRuntime(#[from] tokio::runtime::TryCurrentError),
+}
+
+/// Why there is no channel.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChannelError {
+    /// There is no profile of that name.
+    #[error("no profile is named `{name}`")]
+    UnknownProfile {
+        /// The name.
+        name: String,
+    },
+    /// There are too many channels to different targets.
+    #[error("there are channels to {links_max} targets, and room for no more")]
+    Full {
+        /// See [`FactoryOptions::links_max`].
+        links_max: usize,
+    },
+    /// The endpoint makes no authority of a URI.
+    #[error("endpoint `{endpoint}` cannot stand in a URI")]
+    Authority {
+        /// The endpoint.
+        endpoint: String,
+    },
+}
+
+/// Makes channels, as those who call others see it.
+///
+/// Making one is cheap, does no I/O and may be done for every call: connections are kept by target and profile.
+pub trait ChannelFactory: fmt::Debug + Send + Sync {
+    /// Returns a channel to `target` whose calls are made as the profile of that name says.
+    ///
+    /// # Errors
+    /// There is no such profile, or there are too many channels.
+    fn channel(&self, target: &Target, profile: &str) -> Result<Channel, ChannelError>;
+}
+
+/// Makes channels over mutual TLS, and keeps their connections. Cloning is a reference count; the last clone and channel that goes
+/// ends all connections and tasks.
+#[derive(Clone)]
+pub struct ClientFactory {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    credentials: Arc<dyn CredentialSource>,
+    profiles: HashMap<String, Arc<Profile>>,
+    links_max: usize,
+    tasks: Arc<Tasks>,
+    links: Mutex<Links>,
+}
+
+struct Links {
+    by_key: HashMap<(Target, String), Arc<Link>>,
+    is_closed: bool,
+    /// Seed of the next link.
+    seed: u64,
+}
+
+impl ClientFactory {
+    /// Makes a factory whose channels show the certificates of `credentials`, the newest for each connection.
+    ///
+    /// # Errors
+    /// A profile cannot be used, or there is no tokio runtime around.
+    pub fn new(credentials: Arc<dyn CredentialSource>, options: FactoryOptions) -> Result<Self, BuildFactoryError> {
+        let mut profiles = HashMap::with_capacity(options.profiles.len());
+        for (name, profile) in options.profiles.into_iter().collect::<std::collections::BTreeMap<_, _>>() {
+            profile.check().map_err(|source| BuildFactoryError::Profile { name: name.clone(), source })?;
+            profiles.insert(name, Arc::new(profile));
+        }
+        let tasks = Arc::new(Tasks::new(Handle::try_current()?));
+        let links = Links { by_key: HashMap::new(), is_closed: false, seed: options.seed };
+        let links_max = options.links_max.max(1);
+        let inner = Arc::new(Inner { credentials, profiles, links_max, tasks, links: Mutex::new(links) });
+        inner.tasks.spawn(watch(Arc::downgrade(&inner), Arc::clone(&inner.credentials)));
+        Ok(Self { inner })
+    }
+
+    /// Ends all connections: no call begins from now on, and those under way have `grace` to finish.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends what is left when the factory is dropped.
+    pub async fn close(&self, grace: Duration) {
+        let until = Instant::now() + grace;
+        let links: Vec<Arc<Link>> = {
+            let mut links = self.inner.lock();
+            links.is_closed = true;
+            links.by_key.drain().map(|(_, link)| link).collect()
+        };
+        let connections: Vec<_> = links.iter().filter_map(|link| link.close()).collect();
+        for connection in connections {
+            // Whoever is late is cut off below.
+            if timeout_at(until, connection.finished()).await.is_err() {
+                break;
+            }
+        }
+        self.inner.tasks.end().await;
+    }
+
+    /// Returns how many pairs of target and profile are kept, connected or not.
+    #[must_use]
+    pub fn links(&self) -> usize {
+        self.inner.lock().by_key.len()
+    }
+
+    /// Returns how many of them have a connection.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.inner.lock().by_key.values().filter(|link| link.current().is_some()).count()
+    }
+
+    /// Returns how many tasks run for it.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.inner.tasks.len()
+    }
+}
+
+impl ChannelFactory for ClientFactory {
+    fn channel(&self, target: &Target, profile: &str) -> Result<Channel, ChannelError> {
+        let known = self.inner.profiles.get(profile);
+        let knobs = known.ok_or_else(|| ChannelError::UnknownProfile { name: profile.to_owned() })?;
+        let endpoint = target.endpoint.to_string();
+        let Ok(authority) = Authority::try_from(endpoint.as_str()) else {
+            return Err(ChannelError::Authority { endpoint });
+        };
+        let mut links = self.inner.lock();
+        let key = (target.clone(), profile.to_owned());
+        if let Some(link) = links.by_key.get(&key) {
+            return Ok(Channel::new(Arc::clone(link), authority, self.clone()));
+        }
+        links.make_room(self.inner.links_max)?;
+        links.seed = links.seed.wrapping_add(1);
+        let (credentials, tasks) = (Arc::clone(&self.inner.credentials), Arc::clone(&self.inner.tasks));
+        let link = Arc::new(Link::new(target.clone(), Arc::clone(knobs), credentials, tasks, links.seed));
+        if links.is_closed {
+            link.close();
+        } else {
+            links.by_key.insert(key, Arc::clone(&link));
+        }
+        Ok(Channel::new(link, authority, self.clone()))
+    }
+}
+
+impl Links {
+    fn make_room(&mut self, links_max: usize) -> Result<(), ChannelError> {
+        if self.by_key.len() >= links_max {
+            // Only the map holds it: no channel does, and no call.
+            self.by_key
+                .retain(|_, link| Arc::strong_count(link) > 1 || link.current().is_some_and(|(_, calls)| calls > 0));
+        }
+        if self.by_key.len() >= links_max { Err(ChannelError::Full { links_max }) } else { Ok(()) }
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rest(&self, now: Instant) {
+        let mut links = self.lock();
+        links.by_key.retain(|_, link| {
+            link.renew(now);
+            !link.rest(now) || Arc::strong_count(link) > 1
+        });
+    }
+
+    fn credentials_changed(&self, credentials: &Credentials) {
+        let now = wall_clock();
+        let links: Vec<_> = self.lock().by_key.values().cloned().collect();
+        for link in links {
+            link.credentials_changed(credentials, now);
+        }
+    }
+}
+
+/// Looks after the connections of a factory until it is gone.
+async fn watch(inner: Weak<Inner>, credentials: Arc<dyn CredentialSource>) {
+    let mut ticks = interval(SWEEP_PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seen = credentials.current();
+    let mut revoked = seen.revocations().version();
+    loop {
+        let change = tokio::select! {
+            now = ticks.tick() => Change::Time(now),
+            new = credentials.changed(&seen) => Change::Credentials(new),
+            version = seen.revocations().changed(revoked) => Change::Revocations(version),
+        };
+        let Some(inner) = inner.upgrade() else { return };
+        match change {
+            Change::Time(now) => inner.rest(now),
+            Change::Credentials(new) => {
+                seen = new;
+                revoked = seen.revocations().version();
+                inner.credentials_changed(&seen);
+            }
+            Change::Revocations(version) => {
+                revoked = version;
+                inner.credentials_changed(&seen);
+            }
+        }
+    }
+}
+
+/// What a factory has to do something about.
+enum Change {
+    Time(Instant),
+    Credentials(Arc<Credentials>),
+    Revocations(u64),
+}
+
+impl fmt::Debug for ClientFactory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("ClientFactory");
+        out.field("links", &self.links()).field("connections", &self.connections()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,42 @@
+//! gRPC channels by endpoint and profile, with mutual TLS always.
+//!
+//! A [`ClientFactory`] makes [`Channel`]s, which the clients that tonic generates take as theirs. Channels to one [`Target`] with one
+//! [`Profile`] share a connection, made by the first call; who answers there must be whom the target names, by the certificate.
+//! Connections are made anew when they break, calls of which nothing was sent are sent on the next, and deadlines hold for the
+//! whole call. There is no way to an unencrypted connection, and none to a resumed session.
+//!
+//! ```
+//! use grpc_client_factory::{Channel, ChannelError, ChannelFactory, FactoryOptions, Target};
+//! use identity::ExpectedPeer;
+//!
+//! fn channel_to_node_b(factory: &dyn ChannelFactory) -> Result<Channel, Box<dyn std::error::Error>> {
+//!     let target = Target::new("10.0.0.2:7070".parse()?, ExpectedPeer::Node("node-b".parse()?));
+//!     Ok(factory.channel(&target, FactoryOptions::CONTROL_PLANE)?)
+//! }
+//! ```
+
+mod backoff;
+mod call;
+mod channel;
+mod connection;
+mod deadline;
+mod error;
+mod factory;
+mod http2;
+mod link;
+mod message_meter;
+mod profile;
+mod request_body;
+mod response_body;
+mod target;
+mod tasks;
+mod tls_failure;
+mod watched;
+
+pub use channel::{Channel, ResponseFuture};
+pub use error::{Cause, FactoryError};
+pub use factory::{BuildFactoryError, ChannelError, ChannelFactory, ClientFactory, FactoryOptions};
+pub use profile::{Http2Options, Profile, ProfileError};
+pub use response_body::ResponseBody;
+pub use target::{Protocol, Target};
+pub use tls_failure::{Refuser, TlsFailure};

@@ -1,0 +1,192 @@
+//! The body of a request on its way.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use tonic::Status;
+
+use crate::channel::CallError;
+use crate::error::FactoryError;
+use crate::message_meter::MessageMeter;
+
+/// The body of a request on its way.
+///
+/// It gives no size hint, or hyper would add a `content-length`, which gRPC does not know.
+#[derive(Debug)]
+pub(crate) enum RequestBody {
+    /// All there is: at most one message. It can be sent again.
+    Whole(Option<Bytes>),
+    /// A stream, and what was taken out of it already.
+    Stream {
+        /// Goes first; at most two frames.
+        head: VecDeque<Frame<Bytes>>,
+        rest: tonic::body::Body,
+        meter: MessageMeter,
+        fault: Fault,
+    },
+}
+
+/// What is wrong with a stream that its caller sends. The transport only says that it was broken off.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Fault(Arc<OnceLock<Arc<FactoryError>>>);
+
+impl Fault {
+    pub(crate) fn read(&self) -> Option<Arc<FactoryError>> {
+        self.0.get().cloned()
+    }
+}
+
+impl RequestBody {
+    /// Looks at the beginning of `body`. If that is all of it, as with any call that sends one message, it is kept for the case that
+    /// it has to be sent again, and goes out in one piece that also ends the stream. Does not wait for a body that is not ready.
+    ///
+    /// # Errors
+    /// The message is larger than `limit`, or the body has an error of its own.
+    pub(crate) async fn begin(mut body: tonic::body::Body, limit: usize) -> Result<Self, CallError> {
+        if body.is_end_stream() {
+            return Ok(Self::Whole(None));
+        }
+        let mut head = VecDeque::new();
+        loop {
+            let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await;
+            match polled {
+                Poll::Ready(Some(Ok(frame))) => head.push_back(frame),
+                Poll::Ready(Some(Err(status))) => return Err(CallError::Body(status)),
+                Poll::Ready(None) => return Ok(Self::of_all(head, limit)?),
+                Poll::Pending => break,
+            }
+            if head.len() == 2 {
+                break;
+            }
+        }
+        Ok(Self::Stream { head, rest: body, meter: MessageMeter::new(limit), fault: Fault::default() })
+    }
+
+    fn of_all(mut head: VecDeque<Frame<Bytes>>, limit: usize) -> Result<Self, FactoryError> {
+        // gRPC has no trailers in requests.
+        let Some(Ok(message)) = head.pop_front().map(Frame::into_data) else { return Ok(Self::Whole(None)) };
+        MessageMeter::new(limit).pass(&message).map_err(|bytes| too_large(bytes, limit as u64))?;
+        Ok(Self::Whole(Some(message)))
+    }
+
+    /// Returns where to look what was wrong with a stream.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Stream { fault, .. } => Some(fault.clone()),
+        }
+    }
+
+    /// Returns the body once more, if it can be sent again.
+    pub(crate) fn replay(&self) -> Option<Self> {
+        match self {
+            Self::Whole(message) => Some(Self::Whole(message.clone())),
+            Self::Stream { .. } => None,
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        match &mut *self {
+            Self::Whole(message) => Poll::Ready(message.take().map(|message| Ok(Frame::data(message)))),
+            Self::Stream { head, rest, meter, fault } => {
+                let frame = match head.pop_front() {
+                    Some(frame) => Some(Ok(frame)),
+                    None => ready!(Pin::new(rest).poll_frame(cx)),
+                };
+                if let Some(Ok(part)) = &frame
+                    && let Some(data) = part.data_ref()
+                    && let Err(bytes) = meter.pass(data)
+                {
+                    let error = Arc::clone(fault.0.get_or_init(|| Arc::new(too_large(bytes, meter.limit()))));
+                    return Poll::Ready(Some(Err(error.status())));
+                }
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(message) => message.is_none(),
+            Self::Stream { head, rest, .. } => head.is_empty() && rest.is_end_stream(),
+        }
+    }
+}
+
+const fn too_large(bytes: u64, limit: u64) -> FactoryError {
+    FactoryError::TooLarge { bytes, limit, done: "sent" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body of `frames`, and then either its end or nothing yet.
+    struct Script {
+        frames: VecDeque<&'static [u8]>,
+        ends: bool,
+    }
+
+    impl Body for Script {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            match self.frames.pop_front() {
+                Some(frame) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(frame))))),
+                None if self.ends => Poll::Ready(None),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    /// What becomes of a body: what can be sent again, and what is left to send.
+    async fn begun(frames: &[&'static [u8]], ends: bool) -> (Option<Option<Bytes>>, Vec<Bytes>) {
+        let script = Script { frames: frames.iter().copied().collect(), ends };
+        let body = RequestBody::begin(tonic::body::Body::new(script), 1 << 20).await;
+        let Ok(mut body) = body else { panic!("no error in the script") };
+        let whole = match &body {
+            RequestBody::Whole(message) => Some(message.clone()),
+            RequestBody::Stream { .. } => None,
+        };
+        let mut sent = Vec::new();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx) {
+            sent.push(frame.into_data().expect("data"));
+        }
+        (whole, sent)
+    }
+
+    #[tokio::test]
+    async fn one_message_is_whole_and_every_other_body_is_a_stream_that_loses_nothing() {
+        let (a, b, c) = (Bytes::from_static(b"a"), Bytes::from_static(b"b"), Bytes::from_static(b"c"));
+        assert_eq!(begun(&[], true).await, (Some(None), vec![]));
+        assert_eq!(begun(&[b"a"], true).await, (Some(Some(a.clone())), vec![a.clone()]));
+        assert_eq!(begun(&[b"a"], false).await, (None, vec![a.clone()]));
+        assert_eq!(begun(&[b"a", b"b"], true).await, (None, vec![a.clone(), b.clone()]));
+        assert_eq!(begun(&[b"a", b"b", b"c"], false).await, (None, vec![a, b, c]));
+        assert_eq!(begun(&[], false).await, (None, vec![]));
+    }
+
+    #[tokio::test]
+    async fn only_a_whole_body_can_be_sent_again() {
+        let whole = RequestBody::Whole(Some(Bytes::from_static(b"a")));
+        assert!(matches!(whole.replay(), Some(RequestBody::Whole(Some(again))) if again == "a"));
+        let script = Script { frames: VecDeque::new(), ends: false };
+        let Ok(stream) = RequestBody::begin(tonic::body::Body::new(script), 1).await else { panic!("no error") };
+        assert!(stream.replay().is_none());
+    }
+}

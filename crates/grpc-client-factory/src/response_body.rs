@@ -1,0 +1,110 @@
+//! The body of an answer.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use tonic::Status;
+
+use crate::connection::Slot;
+use crate::deadline::Timer;
+use crate::error::FactoryError;
+use crate::message_meter::MessageMeter;
+
+/// The body of an answer. Dropped before its end, it takes the call back: the server is told.
+pub struct ResponseBody {
+    /// `None` once the answer is over.
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    source: Source,
+    slot: Slot,
+    meter: MessageMeter,
+    timer: Option<Timer>,
+}
+
+/// A part of the answer, or why there is none.
+type Part = Result<Frame<Bytes>, Arc<FactoryError>>;
+
+/// Where the bytes come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Http2(Incoming),
+}
+
+impl ResponseBody {
+    pub(crate) const fn new(source: Source, slot: Slot, meter: MessageMeter, timer: Option<Timer>) -> Self {
+        Self { open: Some(Open { source, slot, meter, timer }) }
+    }
+}
+
+impl Open {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Part>> {
+        if let Some(timer) = &mut self.timer
+            && let Poll::Ready(after) = timer.poll(cx)
+        {
+            let endpoint = self.slot.connection.target().endpoint.clone();
+            return Poll::Ready(Some(Err(Arc::new(FactoryError::Deadline { endpoint, after }))));
+        }
+        let frame = match &mut self.source {
+            Source::Http2(incoming) => ready!(Pin::new(incoming).poll_frame(cx)),
+        };
+        Poll::Ready(frame.map(|frame| {
+            let frame = frame.map_err(|error| self.slot.explain(error))?;
+            self.measure(&frame)?;
+            Ok(frame)
+        }))
+    }
+
+    fn measure(&mut self, frame: &Frame<Bytes>) -> Result<(), FactoryError> {
+        let Some(data) = frame.data_ref() else { return Ok(()) };
+        let limit = self.meter.limit();
+        self.meter.pass(data).map_err(|bytes| FactoryError::TooLarge { bytes, limit, done: "received" })
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Some(open) = &mut self.open else { return Poll::Ready(None) };
+        let frame = ready!(open.poll(cx));
+        match frame {
+            Some(Ok(frame)) => {
+                // Nothing follows trailers.
+                if frame.is_trailers() {
+                    self.open = None;
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                self.open = None;
+                Poll::Ready(Some(Err(error.status())))
+            }
+            None => {
+                self.open = None;
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.open {
+            None => true,
+            Some(Open { source: Source::Http2(incoming), .. }) => incoming.is_end_stream(),
+        }
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").field("is_open", &self.open.is_some()).finish_non_exhaustive()
+    }
+}

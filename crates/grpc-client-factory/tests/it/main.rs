@@ -1,0 +1,8 @@
+//! Channels against tonic's own server over mutual TLS.
+
+mod calls;
+mod certificates;
+mod connecting;
+mod deadlines;
+mod limits;
+mod support;
