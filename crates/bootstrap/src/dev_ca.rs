@@ -94,8 +94,15 @@ impl DevCa {
     /// As [`DevCa::issue`]; or the node has files in `dir` already, `ca.pem` there is of another CA, or
     /// a file cannot be written. Files written before the fault stay.
     pub fn issue_files(&self, id: &SpiffeId, validity: Validity, dir: &Path) -> Result<CertificateFiles, CaError> {
-        let issued = self.issue(id, validity)?;
-        files::write(&issued, &self.certificate_pem, id, dir)
+        self.write_files(&self.issue(id, validity)?, id, dir)
+    }
+
+    /// Writes what was issued for `id` as [`DevCa::issue_files`] does.
+    ///
+    /// # Errors
+    /// As [`DevCa::issue_files`], without those of [`DevCa::issue`].
+    pub fn write_files(&self, issued: &Issued, id: &SpiffeId, dir: &Path) -> Result<CertificateFiles, CaError> {
+        files::write(issued, &self.certificate_pem, id, dir)
     }
 }
 

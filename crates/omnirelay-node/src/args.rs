@@ -117,6 +117,10 @@ pub(crate) struct DevArgs {
     /// Start nothing: write the throwaway certificates into this folder, for nodes that you start yourself.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["once", "tls_control"])]
     pub(crate) prepare: Option<PathBuf>,
+    /// With `--prepare`: write what a change of certificates takes, too, new ones and lists that revoke the old ones, and
+    /// then the new one of this node.
+    #[arg(long, value_name = "NODE", requires = "prepare")]
+    pub(crate) rehearse: Option<String>,
 }
 
 impl ConfigArgs {

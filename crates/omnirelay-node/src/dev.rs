@@ -5,6 +5,7 @@ mod child;
 mod error;
 mod follow;
 mod mesh;
+mod rehearsal;
 mod show;
 mod workspace;
 
@@ -33,15 +34,18 @@ pub(crate) fn dev(args: &DevArgs) -> Result<(), DevError> {
     #[expect(clippy::disallowed_methods, reason = "the edge, where the wall clock comes in")]
     let now = SystemTime::now();
     match &args.prepare {
-        Some(folder) => prepare(folder, &names(args.nodes), now),
+        Some(folder) => prepare(args, folder, &names(args.nodes), now),
         None => run(args, now),
     }
 }
 
 /// Writes certificates and says how to start a node with them.
-fn prepare(folder: &Path, names: &[String], now: SystemTime) -> Result<(), DevError> {
+fn prepare(args: &DevArgs, folder: &Path, names: &[String], now: SystemTime) -> Result<(), DevError> {
     fs::create_dir_all(folder).map_err(DevError::Directory)?;
-    workspace::issue(names, folder, now)?;
+    match &args.rehearse {
+        Some(last) => rehearsal::issue(names, last, folder, now)?,
+        None => drop(workspace::issue(names, folder, now)?),
+    }
     let of = |name: &str, ending| folder.join(format!("{name}.{ending}"));
     let Some(first) = names.first() else { return Ok(()) };
     say(&format!(

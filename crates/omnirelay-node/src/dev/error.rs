@@ -20,6 +20,8 @@ pub(crate) enum DevError {
     Remove { path: PathBuf, source: io::Error },
     #[error("cannot make certificates")]
     Certificates(#[from] CaError),
+    #[error("there is no node `{name}`; there are {} to {}", names.0, names.1)]
+    Unknown { name: String, names: Box<(String, String)> },
     #[error("cannot name the nodes")]
     Name(#[from] identity::ParseSpiffeIdError),
     #[error("cannot load the operator's certificate")]

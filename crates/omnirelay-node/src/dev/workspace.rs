@@ -11,10 +11,10 @@ use tempfile::TempDir;
 
 use super::error::DevError;
 
-const TRUST_DOMAIN: &str = "dev.omnirelay.local";
+pub(super) const TRUST_DOMAIN: &str = "dev.omnirelay.local";
 
 /// How long a development mesh may run before its certificates expire.
-const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub(super) const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How a child's control endpoint is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,9 +129,19 @@ pub(crate) fn issue(names: &[String], dir: &Path, now: SystemTime) -> Result<Cer
     let validity = Validity::starting(now, LIFETIME);
     let ca = DevCa::generate(TRUST_DOMAIN, validity)?;
     for name in names {
-        ca.issue_files(&spiffe_id("worker", name)?, validity, dir)?;
+        ca.issue_files(&worker(name)?, validity, dir)?;
     }
+    issue_operator(&ca, validity, dir)
+}
+
+/// Writes a certificate for an operator into `dir`.
+pub(super) fn issue_operator(ca: &DevCa, validity: Validity, dir: &Path) -> Result<CertificateFiles, DevError> {
     Ok(ca.issue_files(&spiffe_id("operator", "operator")?, validity, dir)?)
+}
+
+/// Returns the identity of the node `name`.
+pub(super) fn worker(name: &str) -> Result<SpiffeId, DevError> {
+    spiffe_id("worker", name)
 }
 
 fn spiffe_id(role: &str, name: &str) -> Result<SpiffeId, DevError> {

@@ -78,6 +78,41 @@ async fn prepared_certificates_start_a_node_and_are_never_written_over() -> Test
 }
 
 #[tokio::test]
+async fn a_rehearsal_revokes_first_nobody_then_all_old_certificates_then_one_new() -> TestResult {
+    let dir = TempDir::new()?;
+    let made = end(dir.path(), &["dev", "--nodes", "3", "--prepare", "made", "--rehearse", "node-b"]).await?;
+    assert_eq!((made.code, made.stderr.as_str()), (Some(0), ""));
+    for (list, renewed, others, of_one) in
+        [(0, "", true, true), (1, "", false, false), (1, "renewed/", true, true), (2, "renewed/", true, false)]
+    {
+        for (name, is_valid) in [("node-a", others), ("node-b", of_one), ("node-c", others)] {
+            let file = |ending: &str| format!("made/{renewed}{name}.{ending}");
+            let list = format!("mesh.gossip.tls.certificateRevocationList=made/revoked-{list}.crl");
+            let (certificate, key) = (file("pem"), file("key"));
+            let check = [
+                "check-config",
+                "--certificate",
+                &certificate,
+                "--key",
+                &key,
+                "--trust-bundle",
+                "made/ca.pem",
+                "--set",
+                &list,
+            ];
+            let checked = end(dir.path(), &check).await?;
+            assert_eq!(checked.code == Some(0), is_valid, "{certificate} by {list}: {}", checked.stderr);
+        }
+    }
+    let stranger = end(dir.path(), &["dev", "--prepare", "other", "--rehearse", "node-z"]).await?;
+    assert_eq!(
+        (stranger.code, stranger.stderr.as_str()),
+        (Some(1), "error: there is no node `node-z`; there are node-a to node-c\n")
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_killed_node_is_told_and_ctrl_c_stops_the_others() -> TestResult {
     let dir = TempDir::new()?;
     let mut mesh = Mesh::start(dir.path()).await?;
