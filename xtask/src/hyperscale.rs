@@ -35,7 +35,7 @@ const REST: Duration = Duration::from_secs(60);
 /// What to hold to its promises.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Options {
-    /// Membership: news, deaths, newcomers, rest, partitions and restarts.
+    /// Membership: news, deaths, newcomers, rest, partitions, restarts and certificates.
     Gossip(Gossip),
 }
 
@@ -48,6 +48,20 @@ pub(crate) struct Gossip {
     /// The node's binary, instead of the static one in dist/; the command line tool lies beside it.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+    /// Only this part.
+    #[arg(long, value_name = "PART")]
+    only: Option<Part>,
+}
+
+/// What is done to a mesh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// News, deaths, newcomers and rest.
+    Membership,
+    /// Partitions, and restarts while datagrams get lost.
+    Faults,
+    /// Certificates are renewed and revoked.
+    Certificates,
 }
 
 /// What of the samples is held to a limit.
@@ -98,6 +112,18 @@ const OF_FAULTY: [Limit; 4] = [
     worst(Measure::FalseEvictions, 0.0),
 ];
 
+/// What is promised of certificates that change. Whoever reads a list looks every two seconds, and then a mesh takes at
+/// most two intervals.
+const OF_CERTIFICATES: [Limit; 7] = [
+    worst(Measure::RenewalSuspected, 0.0),
+    worst(Measure::RenewalUpdateAll, 1.0),
+    worst(Measure::RenewalCut, 0.0),
+    worst(Measure::FalseEvictions, 0.0),
+    worst(Measure::RevokedCut, 4.0),
+    worst(Measure::RevokedGone, 7.0),
+    worst(Measure::RevokedBack, 0.0),
+];
+
 /// A death in the large mesh may take this much of one in the small mesh: more than chance, less than a growth by
 /// the number of nodes.
 const FLAT: f64 = 1.5;
@@ -116,17 +142,21 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let nodes = usize::from(options.nodes);
     let system = System::omnirelay(&binary, nodes + EVENTS, network)?;
 
-    let small = measure(&system, nodes.min(SMALL), &interrupted, |swarm, _, figures| swarm.kills(EVENTS, figures))?;
-    let large = measure(&system, nodes, &interrupted, work)?;
     let mut all_hold = true;
-    println!("\n{nodes} nodes");
-    for limit in OF_LARGE {
-        all_hold &= limit.is_kept(&large);
-    }
-    all_hold &= is_flat(&small, &large);
-    match Faults::new(network) {
-        Ok(faults) => all_hold &= faulty(&system, nodes.min(FAULTY), &interrupted, &faults)?,
-        Err(why) => println!("\npartitions and loss are left out: {why:#}"),
+    // Certificates come last: those of the system are other ones afterwards.
+    for part in [Part::Membership, Part::Faults, Part::Certificates] {
+        if options.only.is_some_and(|only| only != part) {
+            continue;
+        }
+        all_hold &= match (part, Faults::new(network)) {
+            (Part::Membership, _) => membership(&system, nodes, &interrupted)?,
+            (Part::Faults, Ok(faults)) => faulty(&system, nodes.min(FAULTY), &interrupted, &faults)?,
+            (Part::Faults, Err(why)) => {
+                println!("\npartitions and loss are left out: {why:#}");
+                true
+            }
+            (Part::Certificates, _) => certified(&system, nodes, &interrupted)?,
+        };
     }
     println!("\nhyperscale: {}", if all_hold { "every limit is kept" } else { "a limit is BROKEN" });
     Ok(if all_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -161,6 +191,14 @@ fn work(swarm: &mut Swarm<'_>, nodes: usize, figures: &mut Figures) -> anyhow::R
     Ok(())
 }
 
+fn membership(system: &System, nodes: usize, interrupted: &Arc<AtomicBool>) -> anyhow::Result<bool> {
+    let small = measure(system, nodes.min(SMALL), interrupted, |swarm, _, figures| swarm.kills(EVENTS, figures))?;
+    let large = measure(system, nodes, interrupted, work)?;
+    println!("\n{nodes} nodes");
+    let are_kept = OF_LARGE.map(|limit| limit.is_kept(&large)).into_iter().all(|is_kept| is_kept);
+    Ok(is_flat(&small, &large) && are_kept)
+}
+
 fn faulty(system: &System, nodes: usize, interrupted: &Arc<AtomicBool>, faults: &Faults) -> anyhow::Result<bool> {
     let parted = |swarm: &mut Swarm<'_>, _, figures: &mut Figures| swarm.partition(faults, figures);
     let mut both = measure(system, nodes, interrupted, parted)?;
@@ -171,6 +209,15 @@ fn faulty(system: &System, nodes: usize, interrupted: &Arc<AtomicBool>, faults: 
     both.extend(&restarted);
     println!("\n{nodes} nodes; rolling restart while {LOSS_PERCENT} % of all datagrams are lost");
     Ok(OF_FAULTY.map(|limit| limit.is_kept(&both)).into_iter().all(|is_kept| is_kept))
+}
+
+fn certified(system: &System, nodes: usize, interrupted: &Arc<AtomicBool>) -> anyhow::Result<bool> {
+    let figures = measure(system, nodes, interrupted, |swarm, _, figures| {
+        swarm.renew_all(figures)?;
+        swarm.revoke_last(figures)
+    })?;
+    println!("\n{nodes} nodes; everybody's certificate renewed, the old ones revoked, and then a new one");
+    Ok(OF_CERTIFICATES.map(|limit| limit.is_kept(&figures)).into_iter().all(|is_kept| is_kept))
 }
 
 impl Limit {

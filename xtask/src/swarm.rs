@@ -9,6 +9,7 @@ mod figures;
 mod language;
 mod network;
 mod reader;
+mod renewal;
 mod scenarios;
 mod system;
 mod views;

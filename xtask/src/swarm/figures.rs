@@ -28,6 +28,12 @@ pub(crate) enum Measure {
     PartitionHealed,
     MembersLost,
     RestartsAll,
+    RenewalSuspected,
+    RenewalUpdateAll,
+    RenewalCut,
+    RevokedCut,
+    RevokedGone,
+    RevokedBack,
     FalseEvictions,
 }
 
@@ -56,6 +62,12 @@ impl Measure {
             Self::PartitionHealed => "partition healed to one view (s)",
             Self::MembersLost => "members lost by the partition",
             Self::RestartsAll => "rolling restart: all nodes (s)",
+            Self::RenewalSuspected => "all certificates renewed: members suspected meanwhile",
+            Self::RenewalUpdateAll => "all certificates renewed: update seen by all meanwhile (s)",
+            Self::RenewalCut => "all old certificates revoked: links cut",
+            Self::RevokedCut => "member revoked: last of its links cut (s)",
+            Self::RevokedGone => "member revoked: declared gone by all (s)",
+            Self::RevokedBack => "member revoked and started again: seen by (members)",
             Self::FalseEvictions => "live members declared away",
         }
     }

@@ -15,7 +15,7 @@ use crate::process::name_of;
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
 /// Longest wait for all to see all.
-const MEET_LIMIT: Duration = Duration::from_secs(120);
+pub(super) const MEET_LIMIT: Duration = Duration::from_secs(120);
 
 /// Longest wait for news to be seen by all; whoever has not seen them then has missed them.
 const NEWS_LIMIT: Duration = Duration::from_secs(30);
@@ -261,7 +261,7 @@ impl Swarm<'_> {
     }
 }
 
-fn count(number: usize) -> f64 {
+pub(super) fn count(number: usize) -> f64 {
     f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }
 

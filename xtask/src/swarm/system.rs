@@ -23,6 +23,31 @@ const CONTROL_PORT: u16 = 17420;
 const SERF_PORT: u16 = 7946;
 const SERF_RPC_PORT: u16 = 7373;
 
+/// Lists of revoked certificates, each to replace the one before: nobody's, all first ones, and the last agent's second one
+/// besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Revoked {
+    Nobody,
+    Old,
+    OldAndLast,
+}
+
+impl Revoked {
+    const fn file(self) -> &'static str {
+        match self {
+            Self::Nobody => "revoked-0.crl",
+            Self::Old => "revoked-1.crl",
+            Self::OldAndLast => "revoked-2.crl",
+        }
+    }
+}
+
+/// The agent that gets new lists of revoked certificates; the others hear of them from it.
+const LISTED: usize = 0;
+
+/// The list that it reads.
+const LIST: &str = "revoked.crl";
+
 /// One agent: a process that runs or may run.
 #[derive(Debug, Clone)]
 pub(crate) struct Agent {
@@ -61,11 +86,42 @@ impl System {
         let folder = TempDir::with_prefix("omnirelay-swarm-").context("cannot make a folder for certificates")?;
         let mut prepare = Command::new(node);
         prepare.args(["dev", "--nodes", &count.to_string(), "--prepare"]).arg(folder.path());
+        prepare.args(["--rehearse", &last_of(count)]);
         stdout_of(&mut prepare)?;
         let names = certified(folder.path())?;
         ensure!(names.len() == count, "{} certificates were made, not {count}", names.len());
         let kind = Kind::OmniRelay { node: node.to_owned(), cli };
-        Ok(Self { kind, agents: agents(names), network, folder })
+        let system = Self { kind, agents: agents(names), network, folder };
+        system.revoke(Revoked::Nobody)?;
+        Ok(system)
+    }
+
+    /// Gives an agent its second certificate, as who renews one does: the key, then the certificate.
+    ///
+    /// # Errors
+    /// The files cannot be written.
+    pub(crate) fn renew(&self, agent: usize) -> anyhow::Result<()> {
+        let name = &self.agents[agent].name;
+        ["key", "pem"].iter().try_for_each(|ending| {
+            let file = format!("{name}.{ending}");
+            self.replace(&Path::new("renewed").join(&file), &file)
+        })
+    }
+
+    /// Gives one agent a new list of revoked certificates.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn revoke(&self, revoked: Revoked) -> anyhow::Result<()> {
+        self.replace(Path::new(revoked.file()), LIST)
+    }
+
+    /// Puts a copy of `new` in the place of `old`, at once.
+    fn replace(&self, new: &Path, old: &str) -> anyhow::Result<()> {
+        let beside = self.folder.path().join(format!("{old}.new"));
+        std::fs::copy(self.folder.path().join(new), &beside)
+            .with_context(|| format!("cannot copy {}", new.display()))?;
+        std::fs::rename(&beside, self.folder.path().join(old)).with_context(|| format!("cannot replace {old}"))
     }
 
     /// Prepares `count` agents of Serf.
@@ -108,6 +164,10 @@ impl System {
                 command.arg("--trust-bundle").arg(self.folder.path().join("ca.pem"));
                 command.args(["--bind-address", &ip.to_string(), "--port", &GOSSIP_PORT.to_string()]);
                 command.args(["--control-address", &SocketAddrV4::new(*ip, CONTROL_PORT).to_string()]);
+                if agent == LISTED {
+                    let list = self.folder.path().join(LIST);
+                    command.arg(format!("--set=mesh.gossip.tls.certificateRevocationList={}", list.display()));
+                }
                 command.args(["--seed-peers", &seeds(GOSSIP_PORT).collect::<Vec<_>>().join(",")]);
             }
             Kind::Serf { program } => {
@@ -179,6 +239,14 @@ fn agents(names: Vec<String>) -> Vec<Agent> {
     names.into_iter().enumerate().map(place).collect()
 }
 
+/// Returns the name that `omnirelay-node dev` gives to the last of `count` nodes.
+fn last_of(count: usize) -> String {
+    match u8::try_from(count) {
+        Ok(few @ 1..=26) => format!("node-{}", char::from(b'a' + few - 1)),
+        _ => format!("node-{count:03}"),
+    }
+}
+
 /// Returns the names of those with a certificate in `folder`, the operator aside.
 fn certified(folder: &Path) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
@@ -221,6 +289,11 @@ pub(crate) fn find_serf() -> anyhow::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_agent_is_named_as_the_node_names_it() {
+        assert_eq!([3, 26, 27, 200].map(last_of), ["node-c", "node-z", "node-027", "node-200"]);
+    }
 
     #[test]
     fn agents_fall_into_two_halves_with_an_address_each() {

@@ -51,11 +51,18 @@ pub(crate) struct Views {
     /// How many of those that run see another that runs, by pairs.
     pairs: usize,
     evictions: usize,
+    suspicions: usize,
 }
 
 impl Views {
     pub(crate) fn new(agents: usize) -> Self {
-        Self { present: vec![false; agents], sees: vec![vec![false; agents]; agents], pairs: 0, evictions: 0 }
+        Self {
+            present: vec![false; agents],
+            sees: vec![vec![false; agents]; agents],
+            pairs: 0,
+            evictions: 0,
+            suspicions: 0,
+        }
     }
 
     /// An agent is started: it runs, and sees nobody yet.
@@ -93,7 +100,8 @@ impl Views {
                 self.pairs -= usize::from(is_pair && seen_before);
                 self.evictions += usize::from(is_pair && what != What::Left);
             }
-            What::Suspect | What::Update => {}
+            What::Suspect => self.suspicions += usize::from(is_pair),
+            What::Update => {}
         }
     }
 
@@ -105,6 +113,11 @@ impl Views {
     /// Returns how often an agent that runs was declared away by another.
     pub(crate) const fn evictions(&self) -> usize {
         self.evictions
+    }
+
+    /// Returns how often an agent that runs was suspected by another.
+    pub(crate) const fn suspicions(&self) -> usize {
+        self.suspicions
     }
 
     /// Returns how many of the agents that run an observer sees, itself aside.
@@ -170,14 +183,16 @@ mod tests {
     }
 
     #[test]
-    fn an_eviction_is_of_one_that_runs() {
+    fn an_eviction_or_a_suspicion_is_of_one_that_runs() {
         let mut views = together();
         views.take(&saw(0, 2, What::Left));
         assert_eq!(views.evictions(), 0);
+        views.take(&saw(1, 2, What::Suspect));
         views.take(&saw(1, 2, What::Gone));
         views.end(2);
+        views.take(&saw(0, 2, What::Suspect));
         views.take(&saw(1, 2, What::Dead));
-        assert_eq!(views.evictions(), 1);
+        assert_eq!((views.suspicions(), views.evictions()), (1, 1));
     }
 
     #[test]
