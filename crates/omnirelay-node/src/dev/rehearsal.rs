@@ -27,10 +27,10 @@ pub(super) fn issue(names: &[String], last: &str, dir: &Path, now: SystemTime) -
     let revoked = place.ok_or_else(|| unknown(names, last))?;
     let lists: [Vec<&Issued>; 3] =
         [Vec::new(), first.iter().collect(), first.iter().chain(std::iter::once(revoked)).collect()];
-    for (number, revoked) in (0..).zip(lists) {
-        let list = ca.revocation_list(number + 1, revoked, validity)?;
+    for (number, list) in (0..).zip(lists) {
+        let signed = ca.revocation_list(number + 1, list, validity)?;
         let path = dir.join(format!("revoked-{number}.crl"));
-        fs::write(&path, list.pem()).map_err(|source| DevError::Write { path, source })?;
+        fs::write(&path, signed.pem()).map_err(|source| DevError::Write { path, source })?;
     }
     Ok(())
 }
