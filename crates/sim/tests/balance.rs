@@ -1,6 +1,6 @@
 //! The model of the load balancing simulation against theory, and its runs against themselves.
 
-use sim::balance::{Kind, Measured, Scenario, Trouble, simulate};
+use sim::balance::{Kind, Measured, Results, Scenario, Trouble, Verdict, judge, quick, simulate};
 
 /// Work of a request in milliseconds, and what the network adds.
 const WORK_MS: f64 = 10.0;
@@ -105,4 +105,19 @@ fn breakers_change_for_the_sick_and_never_for_the_well() {
     let unguarded = run(&sick, Kind::PeakEwma3, 7);
     assert_eq!(unguarded.breaker_changes, 0);
     assert!(unguarded.sick_share[13..20].iter().all(|share| *share > 0.5), "{:?}", unguarded.sick_share);
+}
+
+#[test]
+fn limits_that_the_size_of_the_fleet_does_not_move_hold_in_a_fifth_of_it() {
+    let fifth = |scenario: Scenario| {
+        let (servers, clients) = (scenario.servers / 5, scenario.clients / 5);
+        Scenario { servers, clients, ..scenario }
+    };
+    let scenarios: Vec<Scenario> =
+        quick().into_iter().filter(|scenario| ["s1b", "s3b"].contains(&scenario.name)).map(fifth).collect();
+    let kinds = [Kind::TwoRandom, Kind::Prequal, Kind::Adaptive, Kind::Probed];
+    let judged = judge(&Results::run(&scenarios, &kinds, 7));
+    let broken: Vec<&Verdict> = judged.iter().filter(|verdict| !verdict.is_kept()).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert_eq!(judged.len(), 12);
 }
