@@ -13,7 +13,9 @@ use crate::security::PeerName;
 pub(crate) enum ApiError {
     #[error("{message}")]
     InvalidArgument { message: String },
-    #[error("nothing is at `{path}`; see /control/peers, /control/labels, /metrics, /healthz, /readyz")]
+    #[error(
+        "nothing is at `{path}`; see /control/peers, /control/labels, /control/lifecycle, /metrics, /healthz, /readyz"
+    )]
     NotFound { path: String },
     #[error("{what} is not kept on this node")]
     NotKept { what: &'static str },

@@ -9,10 +9,11 @@ use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
-use mesh_types::{Member, Membership, NodeId};
+use mesh_types::{Member, Membership};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ApiError;
+use crate::own_node::may_change;
 use crate::routes::Ports;
 use crate::security::PeerName;
 
@@ -76,29 +77,13 @@ async fn change(
     body: Result<Json<Change>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let Json(Change { node_id, labels }) = body?;
-    let local = ports.members.current().local.clone();
-    let by = peer.map(|Extension(name)| name);
-    may_change(by.as_ref(), &local)?;
-    if let Some(asked) = node_id.filter(|asked| asked != local.as_str()) {
-        return Err(ApiError::OtherNode { asked, local });
-    }
+    let by = may_change(&ports.members.current(), peer, node_id, "change labels")?;
     let Some(change_labels) = &ports.labels else { return Err(ApiError::NotKept { what: "a way to change labels" }) };
     let names: Vec<String> = labels.keys().cloned().collect();
     change_labels(labels).await?;
     // The audit trail: the values are in the members, who did it is nowhere else.
-    let by = by.map_or_else(|| "loopback".to_owned(), |name| name.to_string());
     tracing::info!(by, labels = ?names, "labels changed");
     answer(&ports.members.current())
-}
-
-/// An operator may, and the node's own certificate; plain HTTP is this machine's, where nobody has a name.
-fn may_change(by: Option<&PeerName>, local: &NodeId) -> Result<(), ApiError> {
-    match by {
-        Some(peer) if !peer.is_operator() && peer.node() != local => {
-            Err(ApiError::NotAllowed { peer: peer.clone(), what: "change labels" })
-        }
-        Some(_) | None => Ok(()),
-    }
 }
 
 fn answer(membership: &Arc<Membership>) -> Result<Response, ApiError> {

@@ -20,6 +20,8 @@ mod health;
 mod http;
 mod labels;
 mod lease_health;
+mod lifecycle;
+mod own_node;
 mod peers;
 mod routes;
 mod security;
@@ -27,6 +29,7 @@ mod server;
 
 pub use health::Readiness;
 pub use labels::{ChangeLabels, LabelChanges, LabelsFuture, LabelsRefused};
+pub use lifecycle::{ChangeLifecycle, LifecycleFuture, LifecycleRefused};
 pub use routes::{Ports, router};
 pub use security::{PeerName, PeerRefused, Security, VerifyPeer};
 pub use server::{BindError, Limits, Server};

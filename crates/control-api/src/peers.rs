@@ -45,6 +45,8 @@ struct Metadata<'a> {
     endpoint: String,
     metadata_version: u64,
     labels: &'a BTreeMap<String, String>,
+    lifecycle: &'static str,
+    features: Vec<&'static str>,
 }
 
 /// The three words that clients have always known.
@@ -146,6 +148,8 @@ fn entry<'a>(member: &'a Member, is_local: bool, now: &Now) -> PeerEntry<'a> {
             endpoint: metadata.endpoint.to_string(),
             metadata_version: member.metadata_version.0,
             labels: &metadata.labels,
+            lifecycle: metadata.lifecycle.as_str(),
+            features: metadata.features.names().collect(),
         },
         state: word(member.state),
         generation: member.boot_epoch.to_string(),
@@ -170,7 +174,7 @@ mod tests {
     use std::time::Duration;
 
     use jiff::Timestamp;
-    use mesh_types::{BootEpoch, Incarnation, MetadataVersion, NodeMetadata};
+    use mesh_types::{BootEpoch, Features, Incarnation, MetadataVersion, NodeLifecycle, NodeMetadata};
 
     use super::*;
 
@@ -194,7 +198,11 @@ mod tests {
         "metadataVersion": 1,
         "labels": {
           "rack": "rack-a"
-        }
+        },
+        "lifecycle": "draining",
+        "features": [
+          "lifecycle"
+        ]
       },
       "state": "Alive",
       "generation": "18446744073709551615",
@@ -215,7 +223,9 @@ mod tests {
         "metadataVersion": 1,
         "labels": {
           "rack": "rack-a"
-        }
+        },
+        "lifecycle": "active",
+        "features": []
       },
       "state": "Unreachable",
       "generation": "18446744073709551615",
@@ -237,6 +247,8 @@ mod tests {
             http3_support: true,
             endpoint: "127.0.0.1:17421".parse()?,
             labels: BTreeMap::from([("rack".to_owned(), "rack-a".to_owned())]),
+            features: if role == "worker" { Features::default() } else { Features::OF_THIS_BUILD },
+            lifecycle: if role == "worker" { NodeLifecycle::Active } else { NodeLifecycle::Draining },
         };
         Ok(Member {
             id: id.parse()?,

@@ -19,6 +19,7 @@ use crate::clock::Now;
 use crate::error::ApiError;
 use crate::labels::{self, ChangeLabels};
 use crate::lease_health;
+use crate::lifecycle::{self, ChangeLifecycle};
 use crate::peers::{Filter, RawFilter, document};
 
 /// Where the answers come from. Cloning shares them.
@@ -34,6 +35,8 @@ pub struct Ports {
     pub lease_health: Option<Arc<HealthBoard>>,
     /// Changes labels of the local node; without it, changing them answers 404.
     pub labels: Option<Arc<ChangeLabels>>,
+    /// Says what work the local node takes; without it, changing that answers 404.
+    pub lifecycle: Option<Arc<ChangeLifecycle>>,
 }
 
 impl fmt::Debug for Ports {
@@ -49,6 +52,7 @@ pub fn router(ports: Ports) -> Router {
         .route("/omnirelay/control/peers", get(peers))
         .route("/metrics", get(metrics_text))
         .merge(labels::routes())
+        .merge(lifecycle::routes())
         .merge(lease_health::routes(ports.lease_health.clone()))
         .route_layer(from_fn_with_state(ports.clone(), count_active));
     Router::new()

@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::accept;
+use crate::change::{ChangeError, ChangeRequest, changed};
 use crate::close::{Close, close, refused_by_other};
 use crate::dial::{Dial, DialError, Target};
 use crate::handle::DriversShare;
-use crate::labels::{ChangeLabels, ChangeLabelsError, changed};
 use crate::link::{NewLink, Report};
 use crate::links::{Link, Links};
 use crate::observe;
@@ -124,7 +124,7 @@ impl Driver {
                 () = shutdown.cancelled() => break Ok(()),
                 Some(report) = self.reports.recv() => self.take_reports(report),
                 () = sleep_until(due.into()) => self.on_timer(due),
-                Some(change) = self.share.label_changes.recv() => self.change_labels(change),
+                Some(request) = self.share.changes.recv() => self.change(request),
                 incoming = self.endpoint.accept() => match incoming {
                     Some(incoming) => self.admit(incoming),
                     None => break Err(RunError::EndpointClosed),
@@ -149,13 +149,13 @@ impl Driver {
         }
     }
 
-    fn change_labels(&mut self, ChangeLabels { changes, answer }: ChangeLabels) {
+    fn change(&mut self, ChangeRequest { change, answer }: ChangeRequest) {
         let view = self.share.shared.current();
         let Some(own) = view.get(&self.local) else { return };
-        let input = Input::SetMetadata(changed(&own.metadata, changes));
-        let made = self.core.handle(input, now()).map_err(ChangeLabelsError::Invalid);
+        let input = Input::SetMetadata(changed(&own.metadata, change));
+        let made = self.core.handle(input, now()).map_err(ChangeError::Invalid);
         self.settle();
-        // Whoever asked may wait no longer; the labels are changed all the same.
+        // Whoever asked may wait no longer; the change is made all the same.
         drop(answer.send(made));
     }
 

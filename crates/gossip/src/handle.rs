@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use futures_util::stream;
 use membership::Event;
-use mesh_types::{Membership, NodeId};
+use mesh_types::{Membership, NodeId, NodeLifecycle};
 use peers_core::{MembershipView, Peer, PeerSource, PeerUpdate, PeerUpdates, Published, VersionFuture};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::change::{Change, ChangeError, ChangeRequest, LabelChanges, WAITING};
 use crate::events::{Events, Happened, KEPT};
-use crate::labels::{ChangeLabels, ChangeLabelsError, LabelChanges, WAITING};
 
 /// What the driver publishes and everybody reads.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Shared {
     version: watch::Sender<u64>,
     /// Made for the first follower: most nodes have none.
     events: OnceLock<broadcast::Sender<Happened>>,
-    label_changes: mpsc::Sender<ChangeLabels>,
+    changes: mpsc::Sender<ChangeRequest>,
     ended: CancellationToken,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct DriversShare {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) label_changes: mpsc::Receiver<ChangeLabels>,
+    pub(crate) changes: mpsc::Receiver<ChangeRequest>,
     /// Tells the readers, once it is gone, that there will be nothing new.
     _alive: DropGuard,
 }
@@ -38,12 +38,12 @@ impl Shared {
     /// Makes what is shared, for the driver.
     pub(crate) fn start(membership: Membership) -> DriversShare {
         let version = watch::Sender::new(membership.version);
-        let (label_changes, taken) = mpsc::channel(WAITING);
+        let (changes, taken) = mpsc::channel(WAITING);
         let ended = CancellationToken::new();
         let _alive = ended.clone().drop_guard();
         let membership = Published::new(membership);
-        let shared = Arc::new(Self { membership, version, events: OnceLock::new(), label_changes, ended });
-        DriversShare { shared, label_changes: taken, _alive }
+        let shared = Arc::new(Self { membership, version, events: OnceLock::new(), changes, ended });
+        DriversShare { shared, changes: taken, _alive }
     }
 
     pub(crate) fn publish(&self, membership: Membership) {
@@ -101,11 +101,27 @@ impl Handle {
     ///
     /// # Cancel safety
     /// When the future is dropped, the change is made or not.
-    pub async fn change_labels(&self, changes: LabelChanges) -> Result<(), ChangeLabelsError> {
+    pub async fn change_labels(&self, changes: LabelChanges) -> Result<(), ChangeError> {
+        self.change(Change::Labels(changes)).await
+    }
+
+    /// Says what work the local node takes, and tells the mesh: others give a cordoned or draining node nothing new. When it
+    /// returns, the local view shows it. A restart forgets it.
+    ///
+    /// # Errors
+    /// The service has ended.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the change is made or not.
+    pub async fn set_lifecycle(&self, lifecycle: NodeLifecycle) -> Result<(), ChangeError> {
+        self.change(Change::Lifecycle(lifecycle)).await
+    }
+
+    async fn change(&self, change: Change) -> Result<(), ChangeError> {
         let (answer, answered) = oneshot::channel();
-        let sent = self.shared.label_changes.send(ChangeLabels { changes, answer }).await;
-        sent.map_err(|_change| ChangeLabelsError::Ended)?;
-        answered.await.unwrap_or(Err(ChangeLabelsError::Ended))
+        let sent = self.shared.changes.send(ChangeRequest { change, answer }).await;
+        sent.map_err(|_request| ChangeError::Ended)?;
+        answered.await.unwrap_or(Err(ChangeError::Ended))
     }
 }
 
@@ -209,6 +225,8 @@ mod tests {
                 http3_support: true,
                 endpoint: "127.0.0.1:1".parse()?,
                 labels: BTreeMap::new(),
+                features: mesh_types::Features::default(),
+                lifecycle: NodeLifecycle::default(),
             }),
             last_seen: tokio::time::Instant::now().into_std(),
             rtt: None,

@@ -34,6 +34,7 @@
 
 mod accept;
 mod audit;
+mod change;
 mod close;
 mod correlation;
 mod dial;
@@ -43,7 +44,6 @@ mod events;
 mod exchange;
 mod follow;
 mod handle;
-mod labels;
 mod link;
 mod links;
 mod observe;
@@ -53,10 +53,10 @@ mod spans;
 mod terms;
 mod tls;
 
+pub use change::{ChangeError, LabelChanges};
 pub use correlation::CorrelationId;
 pub use events::{Events, Happened, Missed};
 pub use handle::Handle;
-pub use labels::{ChangeLabelsError, LabelChanges};
 pub use membership::{Amount, Bound, Event, Knob, KnobFacts, OptionsError};
 pub use options::Options;
 pub use service::{BindError, RunError, Service};

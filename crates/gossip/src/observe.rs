@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use std::time::Duration;
 
 use membership::{Core, Event, Queue, Stats};
-use mesh_types::{Member, MemberState, Membership, NodeId};
+use mesh_types::{Member, MemberState, Membership, NodeId, NodeLifecycle};
 use metrics::{counter, gauge, histogram};
 use tracing::{debug, info, warn};
 
@@ -65,6 +65,12 @@ pub(crate) fn membership(membership: &Membership) {
     let suspect = count(&[MemberState::Suspect, MemberState::Unreachable]);
     gauge!("mesh_gossip_members", "mesh_status" => "suspect").set(suspect);
     gauge!("mesh_gossip_members", "mesh_status" => "left").set(count(&[MemberState::Dead, MemberState::Left]));
+    let there = |member: &&Member| !matches!(member.state, MemberState::Dead | MemberState::Left);
+    for lifecycle in NodeLifecycle::ALL {
+        let of_it = membership.members.iter().filter(there).filter(|member| member.metadata.lifecycle == lifecycle);
+        let number = f64::from(u32::try_from(of_it.count()).unwrap_or(u32::MAX));
+        gauge!("mesh_gossip_members_by_lifecycle", "mesh_lifecycle" => lifecycle.as_str()).set(number);
+    }
 }
 
 /// Shows the core's counts, and what is held.

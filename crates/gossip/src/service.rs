@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 
 use identity::{CredentialSource, Credentials};
 use membership::{Core, LocalNode, OptionsError, StartError};
-use mesh_types::{BootEpoch, Endpoint, NodeId, NodeMetadata};
+use mesh_types::{BootEpoch, Endpoint, Features, NodeId, NodeLifecycle, NodeMetadata};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -187,6 +187,8 @@ fn metadata(options: &Options, local_addr: SocketAddr) -> Result<NodeMetadata, B
         http3_support: options.http3_support,
         endpoint,
         labels: options.labels.clone(),
+        features: Features::OF_THIS_BUILD,
+        lifecycle: NodeLifecycle::Active,
     })
 }
 

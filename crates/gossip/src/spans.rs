@@ -114,6 +114,8 @@ mod tests {
                 http3_support: true,
                 endpoint: "127.0.0.1:1".parse().expect("valid"),
                 labels: BTreeMap::new(),
+                features: mesh_types::Features::default(),
+                lifecycle: mesh_types::NodeLifecycle::default(),
             }),
             last_seen: at,
             rtt: None,

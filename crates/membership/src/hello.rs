@@ -123,7 +123,7 @@ impl Core {
             protocol_max: GOSSIP_PROTOCOL_MAX,
             cluster: self.own_record.metadata.cluster.to_string(),
             own: Some(wire::encode_update(&self.own_update())),
-            features: 0,
+            features: self.own_record.metadata.features.bits(),
         };
         hello.encode_to_vec().into()
     }
@@ -149,7 +149,7 @@ impl Core {
         let ack = proto::HelloAck {
             protocol: hello.protocol_max.min(GOSSIP_PROTOCOL_MAX),
             own: Some(wire::encode_update(&self.own_update())),
-            features: 0,
+            features: self.own_record.metadata.features.bits(),
             known_boot_epoch: known.0,
         };
         Ok(ack.encode_to_vec().into())

@@ -24,6 +24,8 @@
 //!         http3_support: true,
 //!         endpoint: "10.0.0.1:17421".parse()?,
 //!         labels: Default::default(),
+//!         features: Default::default(),
+//!         lifecycle: Default::default(),
 //!     },
 //! };
 //! # #[expect(clippy::disallowed_methods, reason = "an example needs a moment to start at")]

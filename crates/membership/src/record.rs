@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mesh_proto::gossip as proto;
 use mesh_proto::{MAX_RECORD_BYTES, Message};
-use mesh_types::{MetadataError, NameError, NodeMetadata, ParseEndpointError};
+use mesh_types::{Features, MetadataError, NameError, NodeLifecycle, NodeMetadata, ParseEndpointError};
 
 /// Newest record schema this build writes. A reader takes any: fields are only ever added.
 const SCHEMA: u32 = 1;
@@ -80,6 +80,8 @@ impl Record {
             http3_support: metadata.http3_support,
             endpoint: metadata.endpoint.to_string(),
             labels: metadata.labels.clone(),
+            features: metadata.features.bits(),
+            lifecycle: encoded(metadata.lifecycle).into(),
         };
         let bytes = Bytes::from(message.encode_to_vec());
         if bytes.len() > MAX_RECORD_BYTES {
@@ -107,9 +109,28 @@ impl Record {
                 .parse()
                 .map_err(|source| RecordError::Endpoint { source })?,
             labels: message.labels,
+            features: Features::from_bits(message.features),
+            lifecycle: lifecycle(message.lifecycle),
         };
         metadata.validate().map_err(|source| RecordError::Bounds { source })?;
         Ok(Self { bytes, metadata: Arc::new(metadata) })
+    }
+}
+
+const fn encoded(lifecycle: NodeLifecycle) -> proto::Lifecycle {
+    match lifecycle {
+        NodeLifecycle::Active => proto::Lifecycle::Active,
+        NodeLifecycle::Cordoned => proto::Lifecycle::Cordoned,
+        NodeLifecycle::Draining => proto::Lifecycle::Draining,
+    }
+}
+
+fn lifecycle(number: i32) -> NodeLifecycle {
+    match proto::Lifecycle::try_from(number) {
+        Ok(proto::Lifecycle::Active) => NodeLifecycle::Active,
+        Ok(proto::Lifecycle::Draining) => NodeLifecycle::Draining,
+        // A newer origin asks for something else than all work: to give it none is safe.
+        Ok(proto::Lifecycle::Cordoned) | Err(_) => NodeLifecycle::Cordoned,
     }
 }
 
@@ -135,6 +156,8 @@ mod tests {
             http3_support: true,
             endpoint: "127.0.0.1:17421".to_owned(),
             labels: [("rack".to_owned(), "r1".to_owned())].into(),
+            features: 1 << 40 | 1,
+            lifecycle: proto::Lifecycle::Draining.into(),
         }
     }
 
@@ -151,6 +174,20 @@ mod tests {
         let decoded = Record::decode(message().encode_to_vec().into())?;
         let again = Record::encode(Arc::clone(&decoded.metadata))?;
         assert_eq!(again.bytes, decoded.bytes);
+        assert_eq!(decoded.metadata.features, Features::from_bits(1 << 40 | 1));
+        Ok(())
+    }
+
+    #[test]
+    fn a_lifecycle_is_read_as_it_was_written_and_an_unknown_one_as_cordoned() -> Result<(), RecordError> {
+        let read = |number| {
+            let bytes = proto::NodeRecord { lifecycle: number, ..message() }.encode_to_vec();
+            Record::decode(bytes.into()).map(|record| record.metadata.lifecycle)
+        };
+        for known in NodeLifecycle::ALL {
+            assert_eq!(read(encoded(known).into())?, known);
+        }
+        assert_eq!(read(3)?, NodeLifecycle::Cordoned);
         Ok(())
     }
 

@@ -14,12 +14,16 @@
 #![deny(clippy::disallowed_types, clippy::expect_used, clippy::indexing_slicing)]
 
 mod endpoint;
+mod features;
+mod lifecycle;
 mod member;
 mod metadata;
 mod name;
 mod version;
 
 pub use endpoint::{Endpoint, ParseEndpointError};
+pub use features::{Feature, Features};
+pub use lifecycle::{NodeLifecycle, ParseLifecycleError};
 pub use member::{Member, MemberState, Membership};
 pub use metadata::{MetadataError, NodeMetadata};
 pub use name::{ClusterId, NameError, NodeId, Region, Role};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{ClusterId, Endpoint, Region, Role};
+use crate::{ClusterId, Endpoint, Features, NodeLifecycle, Region, Role};
 
 /// What a node says of itself to the mesh, without its version and state.
 ///
@@ -24,6 +24,10 @@ pub struct NodeMetadata {
     pub endpoint: Endpoint,
     /// Free-form labels of the operator.
     pub labels: BTreeMap<String, String>,
+    /// What it can do beyond the least.
+    pub features: Features,
+    /// What work it takes.
+    pub lifecycle: NodeLifecycle,
 }
 
 /// Which bound a node's metadata breaks.
@@ -105,6 +109,8 @@ mod tests {
             http3_support: true,
             endpoint: "127.0.0.1:1".parse()?,
             labels: BTreeMap::new(),
+            features: Features::default(),
+            lifecycle: NodeLifecycle::default(),
         })
     }
 

@@ -23,6 +23,12 @@ const LABEL_EXAMPLES: &str = "Examples:
 
 The certificate must be of the role `operator`, or the node's own.";
 
+const LIFECYCLE_EXAMPLES: &str = "Examples:
+  omnirelay --endpoint https://node-b:17420 mesh peers drain node-b
+  omnirelay mesh peers uncordon self
+
+The certificate must be of the role `operator`, or the node's own. A restart of the node forgets it.";
+
 /// Looks into an OmniRelay mesh, through the control endpoint of one of its nodes.
 #[derive(Debug, Parser)]
 #[command(name = "omnirelay", version, after_help = EXAMPLES)]
@@ -93,6 +99,25 @@ pub(crate) enum PeersCommand {
     /// Change labels of the node at the control endpoint
     #[command(after_help = LABEL_EXAMPLES)]
     Label(Label),
+    /// Give the node at the control endpoint no new work, and let what it has end or go elsewhere
+    #[command(after_help = LIFECYCLE_EXAMPLES)]
+    Drain(Lifecycle),
+    /// Give the node at the control endpoint no new work; what it has stays
+    #[command(after_help = LIFECYCLE_EXAMPLES)]
+    Cordon(Lifecycle),
+    /// Give the node at the control endpoint work again, after a drain or a cordon
+    #[command(after_help = LIFECYCLE_EXAMPLES)]
+    Uncordon(Lifecycle),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Lifecycle {
+    /// Which node; the one at the endpoint must be this one, `self` takes any
+    #[arg(value_name = "NODE|self")]
+    pub(crate) node: String,
+    /// How to write what the node says then
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: LabelFormat,
 }
 
 #[derive(Debug, Args)]
@@ -127,10 +152,10 @@ pub(crate) struct Label {
     pub(crate) output: LabelFormat,
 }
 
-/// How to write labels.
+/// How to write what a node says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LabelFormat {
-    /// `key=value`, a line a label
+    /// For people, and for pipes: `key=value`, a line a label; node and lifecycle on one line
     Text,
     /// The answer of the control API as it is
     Json,

@@ -13,7 +13,7 @@ use crate::output::Output;
 use crate::table::printable;
 
 /// What stands for the node at the endpoint, whatever its name; a node that is called so is found by its endpoint, too.
-const SELF: &str = "self";
+pub(crate) const SELF: &str = "self";
 
 /// One label to set, or to remove.
 #[derive(Debug, Clone, PartialEq, Eq)]

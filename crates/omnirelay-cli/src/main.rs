@@ -10,6 +10,7 @@ mod duration;
 mod endpoint;
 mod error;
 mod labels;
+mod lifecycle;
 mod output;
 mod peers;
 mod table;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::args::{Cli, Command, MeshCommand, PeersCommand};
+use crate::args::{Cli, Command, Lifecycle, MeshCommand, PeersCommand};
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::Output;
@@ -55,12 +56,20 @@ fn run(cli: &Cli) -> Result<(), CliError> {
             let client = Client::new(&cli.global)?;
             block_on(peers::list(&client, list, &mut output))
         }
+        Command::Mesh(MeshCommand::Peers(PeersCommand::Drain(args))) => lifecycle(cli, args, "draining", &mut output),
+        Command::Mesh(MeshCommand::Peers(PeersCommand::Cordon(args))) => lifecycle(cli, args, "cordoned", &mut output),
+        Command::Mesh(MeshCommand::Peers(PeersCommand::Uncordon(args))) => lifecycle(cli, args, "active", &mut output),
         Command::Mesh(MeshCommand::Peers(PeersCommand::Label(label))) => {
             let changes = labels::changes(&label.changes)?;
             let client = Client::new(&cli.global)?;
             block_on(labels::label(&client, label, changes, &mut output))
         }
     }
+}
+
+fn lifecycle(cli: &Cli, args: &Lifecycle, wanted: &str, output: &mut Output) -> Result<(), CliError> {
+    let client = Client::new(&cli.global)?;
+    block_on(lifecycle::change(&client, args, wanted, output))
 }
 
 fn block_on(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {

@@ -18,9 +18,10 @@ struct Context {
     generated_at: Option<Timestamp>,
 }
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     Column { title: "NODE", text: |peer, _| text(peer, "/nodeId") },
     Column { title: STATUS, text: |peer, _| text(peer, "/status") },
+    Column { title: "LIFECYCLE", text: |peer, _| text(peer, "/metadata/lifecycle") },
     Column { title: "ROLE", text: |peer, _| text(peer, "/metadata/role") },
     Column { title: "REGION", text: |peer, _| text(peer, "/metadata/region") },
     Column { title: "ENDPOINT", text: |peer, _| text(peer, "/metadata/endpoint") },
@@ -28,13 +29,14 @@ const COLUMNS: [Column; 7] = [
     Column { title: "LAST SEEN", text: last_seen },
 ];
 
-const WIDE_COLUMNS: [Column; 7] = [
+const WIDE_COLUMNS: [Column; 8] = [
     Column { title: "STATE", text: |peer, _| text(peer, "/state") },
     Column { title: "CLUSTER", text: |peer, _| text(peer, "/metadata/clusterId") },
     Column { title: "VERSION", text: |peer, _| text(peer, "/metadata/meshVersion") },
     Column { title: "GENERATION", text: |peer, _| text(peer, "/generation") },
     Column { title: "INCARNATION", text: |peer, _| text(peer, "/incarnation") },
     Column { title: "HTTP3", text: |peer, _| text(peer, "/metadata/http3Support") },
+    Column { title: "FEATURES", text: |peer, _| list(peer, "/metadata/features") },
     Column { title: "LABELS", text: |peer, _| labels(peer) },
 ];
 
@@ -95,6 +97,12 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
+fn list(peer: &Value, pointer: &str) -> String {
+    let items = peer.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+    let items: Vec<String> = items.filter_map(Value::as_str).map(printable).collect();
+    if items.is_empty() { MISSING.to_owned() } else { items.join(",") }
+}
+
 fn rtt(peer: &Value) -> String {
     let millis = peer.pointer("/rttMs").and_then(Value::as_f64);
     millis.map_or_else(|| MISSING.to_owned(), |millis| format!("{millis:.2}ms"))
@@ -147,7 +155,7 @@ mod tests {
             "nodeId": "node-a", "status": "Alive", "lastSeen": "2025-11-19T15:23:04.5+00:00", "rttMs": null,
             "metadata": {"role": "dispatcher", "clusterId": "alpha", "region": "eu-1", "meshVersion": "0.1.0",
                 "http3Support": true, "endpoint": "127.0.0.1:17421", "metadataVersion": 1,
-                "labels": {"rack": "r1", "zone": "a"}},
+                "labels": {"rack": "r1", "zone": "a"}, "lifecycle": "draining", "features": ["lifecycle", "x"]},
             "state": "Alive", "generation": "18446744073709551615", "incarnation": 2, "newField": {"a": 1},
         })
     }
@@ -161,9 +169,9 @@ mod tests {
             false,
             false,
             "\
-NODE                    STATUS    ROLE         REGION   ENDPOINT          RTT      LAST SEEN
-node-a                  Alive     dispatcher   eu-1     127.0.0.1:17421   -        now
-node-with-a-long-name   Suspect   worker       -        -                 0.12ms   60s ago
+NODE                    STATUS    LIFECYCLE   ROLE         REGION   ENDPOINT          RTT      LAST SEEN
+node-a                  Alive     draining    dispatcher   eu-1     127.0.0.1:17421   -        now
+node-with-a-long-name   Suspect   -           worker       -        -                 0.12ms   60s ago
 ",
         );
     }
@@ -175,8 +183,8 @@ node-with-a-long-name   Suspect   worker       -        -                 0.12ms
             true,
             false,
             "\
-NODE     STATUS   ROLE         REGION   ENDPOINT          RTT   LAST SEEN   STATE   CLUSTER   VERSION   GENERATION             INCARNATION   HTTP3   LABELS
-node-a   Alive    dispatcher   eu-1     127.0.0.1:17421   -     now         Alive   alpha     0.1.0     18446744073709551615   2             true    rack=r1,zone=a
+NODE     STATUS   LIFECYCLE   ROLE         REGION   ENDPOINT          RTT   LAST SEEN   STATE   CLUSTER   VERSION   GENERATION             INCARNATION   HTTP3   FEATURES      LABELS
+node-a   Alive    draining    dispatcher   eu-1     127.0.0.1:17421   -     now         Alive   alpha     0.1.0     18446744073709551615   2             true    lifecycle,x   rack=r1,zone=a
 ",
         );
     }
@@ -188,8 +196,8 @@ node-a   Alive    dispatcher   eu-1     127.0.0.1:17421   -     now         Aliv
             false,
             true,
             "\
-NODE     STATUS   ROLE         REGION   ENDPOINT          RTT   LAST SEEN
-node-a   \x1b[32mAlive\x1b[0m    dispatcher   eu-1     127.0.0.1:17421   -     now
+NODE     STATUS   LIFECYCLE   ROLE         REGION   ENDPOINT          RTT   LAST SEEN
+node-a   \x1b[32mAlive\x1b[0m    draining    dispatcher   eu-1     127.0.0.1:17421   -     now
 ",
         );
     }

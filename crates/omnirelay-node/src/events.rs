@@ -226,6 +226,8 @@ mod tests {
             http3_support: true,
             endpoint: "127.0.0.1:17421".parse()?,
             labels: BTreeMap::new(),
+            features: mesh_types::Features::default(),
+            lifecycle: mesh_types::NodeLifecycle::default(),
         };
         Ok(Member {
             id: "node-b".parse()?,

@@ -92,6 +92,8 @@ mod tests {
             http3_support: true,
             endpoint: "127.0.0.1:17421".parse()?,
             labels: BTreeMap::from([("rack".to_owned(), "r1".to_owned())]),
+            features: mesh_types::Features::default(),
+            lifecycle: mesh_types::NodeLifecycle::default(),
         };
         let members = Arc::new(Standalone::new("node-a".parse()?, metadata, clocks().0));
         let health = PeerHealth::new(Duration::from_secs(5));

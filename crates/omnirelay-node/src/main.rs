@@ -2,12 +2,12 @@
 
 mod args;
 mod chain;
+mod change;
 mod config;
 mod dev;
 mod dev_child;
 mod events;
 mod health;
-mod labels;
 mod node;
 mod run;
 mod signals;

@@ -18,11 +18,11 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::Chain;
+use crate::change::{change_labels, change_lifecycle};
 use crate::config::Config;
 use crate::dev_child;
 use crate::events::{EventLines, EventsFormat};
 use crate::health::PeerHealth;
-use crate::labels::change_labels;
 use crate::node::{self, IdentityError};
 use crate::signals::{Parent, Signals};
 use crate::traces::{self, TrustBundleError};
@@ -209,7 +209,9 @@ impl Parts {
         });
         let service = service.transpose()?;
 
+        let readiness = Readiness::new(id.role().as_str());
         let labels = service.as_ref().map(|service| change_labels(service.handle()));
+        let lifecycle = service.as_ref().map(|service| change_lifecycle(service.handle(), readiness.clone()));
         let members: Arc<dyn MembershipView> = match &service {
             Some(service) => Arc::new(service.handle()),
             None => {
@@ -220,7 +222,7 @@ impl Parts {
             }
         };
         let mut parts = Self {
-            readiness: Readiness::new(id.role().as_str()),
+            readiness: readiness.clone(),
             gossip_addr: service.as_ref().map(gossip::Service::local_addr),
             control_addr: server.as_ref().map(Server::local_addr),
             gossip: JoinSet::new(),
@@ -241,8 +243,8 @@ impl Parts {
             parts.gossip.spawn(service.run(parts.gossip_stop.clone()));
         }
         if let Some(server) = server {
-            let readiness = parts.readiness.clone();
-            let ports = Ports { members, metrics: Arc::new(move || metrics.render()), readiness, lease_health, labels };
+            let metrics = Arc::new(move || metrics.render());
+            let ports = Ports { members, metrics, readiness, lease_health, labels, lifecycle };
             parts.control.spawn_on(server.run(control_api::router(ports), parts.control_stop.clone()), side);
         }
         Ok(parts)

@@ -70,6 +70,8 @@ fn peer(n: usize) -> Result<Peer, Box<dyn Error>> {
             http3_support: true,
             endpoint: "127.0.0.1:17421".parse()?,
             labels: BTreeMap::from([("peer.zone".to_owned(), "eu-1a".to_owned())]),
+            features: mesh_types::Features::default(),
+            lifecycle: mesh_types::NodeLifecycle::default(),
         }),
         last_seen: Instant::now(),
         rtt: None,

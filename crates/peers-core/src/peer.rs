@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mesh_types::{BootEpoch, Endpoint, Member, MemberState, Membership, MetadataVersion, NodeId, NodeMetadata};
+use mesh_types::{
+    BootEpoch, Endpoint, Member, MemberState, Membership, MetadataVersion, NodeId, NodeLifecycle, NodeMetadata,
+};
 
 use crate::labels::{LabelError, Labelled};
 
@@ -132,6 +134,8 @@ impl Peer {
     ///
     /// Labels named `peer.*` fill the fields (see docs/peers.md); one that cannot be read leaves the default and is
     /// listed in [`Peer::flaws`]. A suspected member is [`Health::Degraded`]: the suspicion is this node's alone.
+    ///
+    /// Of what a member's lifecycle and its labels say about new work, that counts which asks for less.
     #[must_use]
     pub fn from_member(member: &Member) -> Option<Self> {
         let health = match member.state {
@@ -142,6 +146,12 @@ impl Peer {
         let metadata = Arc::clone(&member.metadata);
         let Labelled { labels, endpoints, zone, weight, tier, slot, lifecycle, cordoned, flaws } =
             Labelled::read(&metadata);
+        let (lifecycle, cordoned) = match metadata.lifecycle {
+            NodeLifecycle::Active => (lifecycle, cordoned),
+            NodeLifecycle::Cordoned => (lifecycle, true),
+            NodeLifecycle::Draining if lifecycle == Lifecycle::Left => (lifecycle, cordoned),
+            NodeLifecycle::Draining => (Lifecycle::Draining, cordoned),
+        };
         Some(Self {
             id: member.id.clone(),
             generation: member.boot_epoch,

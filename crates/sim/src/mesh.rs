@@ -268,6 +268,8 @@ impl Mesh {
             http3_support: true,
             endpoint: node.endpoint.clone(),
             labels: node.labels.clone(),
+            features: mesh_types::Features::default(),
+            lifecycle: mesh_types::NodeLifecycle::default(),
         }
     }
 

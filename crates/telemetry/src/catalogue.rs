@@ -44,6 +44,11 @@ const DETECTION_SECONDS_BUCKETS: &[f64] = &[0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0,
 const CATALOGUE: &[Metric] = &[
     // the mesh: what this node sees
     gauge("mesh_gossip_members", "Members of the mesh as this node sees them.", &["mesh_status"]),
+    gauge(
+        "mesh_gossip_members_by_lifecycle",
+        "Members that have not departed, by what work they take.",
+        &["mesh_lifecycle"],
+    ),
     gauge("mesh_gossip_links", "Connections to other members that are open.", &[]),
     counter("mesh_gossip_events_total", "Changes in the life of members, as this node saw them.", &["event"]),
     // the mesh: what it costs and how well it goes

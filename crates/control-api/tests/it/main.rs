@@ -2,6 +2,7 @@
 
 mod labels;
 mod lease_health;
+mod lifecycle;
 mod mesh;
 mod routes;
 mod running;

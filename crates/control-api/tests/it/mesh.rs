@@ -30,7 +30,14 @@ pub(crate) fn ports(readiness: Readiness) -> Result<Ports, Failure> {
         vec![member("node-a", "dispatcher", MemberState::Alive)?, member("node-b", "worker", MemberState::Suspect)?];
     let membership = Membership { version: 1, local: "node-a".parse()?, members };
     let metrics = Arc::new(|| "mesh_gossip_links 2\n".to_owned());
-    Ok(Ports { members: Arc::new(Still(Arc::new(membership))), metrics, readiness, lease_health: None, labels: None })
+    Ok(Ports {
+        members: Arc::new(Still(Arc::new(membership))),
+        metrics,
+        readiness,
+        lease_health: None,
+        labels: None,
+        lifecycle: None,
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "members were seen at some real instant")]
@@ -43,6 +50,8 @@ fn member(id: &str, role: &str, state: MemberState) -> Result<Member, Failure> {
         http3_support: true,
         endpoint: "127.0.0.1:17421".parse()?,
         labels: BTreeMap::new(),
+        features: mesh_types::Features::default(),
+        lifecycle: mesh_types::NodeLifecycle::default(),
     };
     Ok(Member {
         id: id.parse()?,

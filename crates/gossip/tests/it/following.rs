@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use gossip::{ChangeLabelsError, Event, Events, LabelChanges, Missed};
-use mesh_types::NodeMetadata;
-use peers_core::MembershipView as _;
+use futures_util::StreamExt as _;
+use gossip::{ChangeError, Event, Events, LabelChanges, Missed};
+use mesh_types::{Feature, NodeLifecycle, NodeMetadata};
+use peers_core::{MembershipView as _, PeerSource as _, PeerUpdate};
 use test_cluster::{Cluster, Tuning};
 use tokio::time::timeout;
 
@@ -55,10 +56,43 @@ async fn labels_beyond_a_bound_are_refused_and_leave_the_others_alone() -> Resul
     node.change_labels(set(&[("rack", Some("r1"))])).await?;
     let value = "v".repeat(NodeMetadata::MAX_LABEL_VALUE_BYTES + 1);
     let refused = node.change_labels(set(&[("rack", None), ("long", Some(&value))])).await;
-    assert!(matches!(refused, Err(ChangeLabelsError::Invalid(_))), "{refused:?}");
+    assert!(matches!(refused, Err(ChangeError::Invalid(_))), "{refused:?}");
     assert_eq!(labels(&cluster, 0, 0), BTreeMap::from([("rack".to_owned(), "r1".to_owned())]));
     node.change_labels(set(&[("long", value.get(1..))])).await?;
     assert_eq!(labels(&cluster, 0, 0).len(), 2);
+    Ok(())
+}
+
+/// Returns whether `viewer` gives `subject` work, as its peer list has it.
+async fn takes_work(cluster: &Cluster, viewer: usize, subject: usize) -> Result<bool, Failure> {
+    let Some(PeerUpdate::Reset(peers)) = timeout(LIMIT, cluster.handle(viewer).subscribe().next()).await? else {
+        return Err("a list begins with all peers".into());
+    };
+    let found = peers.iter().find(|peer| peer.id == *cluster.node(subject).id());
+    Ok(found.ok_or("no such peer")?.takes_work())
+}
+
+#[tokio::test]
+async fn a_node_that_is_drained_is_given_no_work_by_anybody_until_it_is_active_again() -> Result<(), Failure> {
+    let cluster = Cluster::start(3, Tuning::fast()).await?;
+    cluster.wait_until("all see all", LIMIT, Cluster::all_see_all).await?;
+    let lifecycle = |c: &Cluster, viewer: usize| {
+        c.handle(viewer).current().get(c.node(0).id()).map(|member| member.metadata.lifecycle)
+    };
+    assert!(takes_work(&cluster, 1, 0).await?);
+    for (wanted, takes) in
+        [(NodeLifecycle::Draining, false), (NodeLifecycle::Cordoned, false), (NodeLifecycle::Active, true)]
+    {
+        cluster.handle(0).set_lifecycle(wanted).await?;
+        assert_eq!(lifecycle(&cluster, 0), Some(wanted));
+        let spread = |c: &Cluster| (1..3).all(|viewer| lifecycle(c, viewer) == Some(wanted));
+        cluster.wait_until("all know", LIMIT, spread).await?;
+        assert_eq!((takes_work(&cluster, 1, 0).await?, takes_work(&cluster, 1, 2).await?), (takes, true));
+        let series = format!("mesh_gossip_members_by_lifecycle{{mesh_lifecycle=\"{wanted}\"}}");
+        let counted = if wanted == NodeLifecycle::Active { 3.0 } else { 1.0 };
+        cluster.wait_until("it is counted", LIMIT, |c| c.node(2).metric(&series) == counted).await?;
+    }
+    assert!(cluster.handle(1).current().common_features().contains(Feature::Lifecycle));
     Ok(())
 }
 
@@ -68,7 +102,7 @@ async fn a_node_that_has_ended_changes_no_labels() -> Result<(), Failure> {
     let node = cluster.handle(0).clone();
     cluster.stop(0).await;
     let refused = timeout(LIMIT, node.change_labels(set(&[("rack", Some("r1"))]))).await?;
-    assert!(matches!(refused, Err(ChangeLabelsError::Ended)), "{refused:?}");
+    assert!(matches!(refused, Err(ChangeError::Ended)), "{refused:?}");
     Ok(())
 }
 

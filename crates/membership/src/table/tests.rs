@@ -28,6 +28,8 @@ fn record(node: &str, boot_epoch: u64, version: u64) -> Bytes {
         http3_support: true,
         endpoint: format!("{node}.mesh:17421"),
         labels: BTreeMap::new(),
+        features: 0,
+        lifecycle: proto::Lifecycle::Active.into(),
     };
     record.encode_to_vec().into()
 }

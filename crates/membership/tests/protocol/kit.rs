@@ -224,6 +224,8 @@ pub(crate) fn metadata(node: &str) -> NodeMetadata {
         http3_support: true,
         endpoint: format!("{node}.mesh:17421").parse().expect("an endpoint"),
         labels: std::collections::BTreeMap::new(),
+        features: mesh_types::Features::default(),
+        lifecycle: mesh_types::NodeLifecycle::default(),
     }
 }
 
@@ -237,6 +239,8 @@ pub(crate) fn record(node: &str) -> proto::NodeRecord {
         http3_support: true,
         endpoint: format!("{node}.mesh:17421"),
         labels: std::collections::BTreeMap::new(),
+        features: 0,
+        lifecycle: proto::Lifecycle::Active.into(),
     }
 }
 

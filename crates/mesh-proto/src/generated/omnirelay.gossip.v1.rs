@@ -244,6 +244,12 @@ pub struct NodeRecord {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// Bits of optional features the origin has; 0 from origins that know of none.
+    #[prost(uint64, tag = "9")]
+    pub features: u64,
+    /// What work the origin takes. A value that the reader does not know asks for no new work.
+    #[prost(enumeration = "Lifecycle", tag = "10")]
+    pub lifecycle: i32,
 }
 /// State of a member, as verdicts and refutations say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -277,6 +283,36 @@ impl State {
             "STATE_UNREACHABLE" => Some(Self::Unreachable),
             "STATE_DEAD" => Some(Self::Dead),
             "STATE_LEFT" => Some(Self::Left),
+            _ => None,
+        }
+    }
+}
+/// What work a node takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Lifecycle {
+    Active = 0,
+    Cordoned = 1,
+    Draining = 2,
+}
+impl Lifecycle {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Active => "LIFECYCLE_ACTIVE",
+            Self::Cordoned => "LIFECYCLE_CORDONED",
+            Self::Draining => "LIFECYCLE_DRAINING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LIFECYCLE_ACTIVE" => Some(Self::Active),
+            "LIFECYCLE_CORDONED" => Some(Self::Cordoned),
+            "LIFECYCLE_DRAINING" => Some(Self::Draining),
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 mod command;
 mod labels;
+mod lifecycle;
 mod node;
 mod peers;
 mod tls;

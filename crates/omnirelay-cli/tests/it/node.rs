@@ -7,7 +7,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use control_api::{ChangeLabels, LabelChanges, LabelsRefused, Limits, Ports, Readiness, Security, Server, router};
+use control_api::{
+    ChangeLabels, ChangeLifecycle, LabelChanges, LabelsRefused, Limits, Ports, Readiness, Security, Server, router,
+};
 use mesh_types::{BootEpoch, Incarnation, Member, MemberState, Membership, MetadataVersion, NodeMetadata};
 use peers_core::{MembershipView, Published, VersionFuture};
 use tokio::task::JoinSet;
@@ -23,6 +25,20 @@ pub(crate) struct Node {
 }
 
 struct Mesh(Published<Membership>);
+
+impl Mesh {
+    fn change_local(&self, change: impl Fn(&mut NodeMetadata)) {
+        let mut membership = Membership::clone(&self.0.load());
+        let local = membership.local.clone();
+        for member in membership.members.iter_mut().filter(|member| member.id == local) {
+            let mut metadata = NodeMetadata::clone(&member.metadata);
+            change(&mut metadata);
+            member.metadata = Arc::new(metadata);
+            member.metadata_version = MetadataVersion(member.metadata_version.0 + 1);
+        }
+        self.0.publish(membership);
+    }
+}
 
 impl MembershipView for Mesh {
     fn current(&self) -> Arc<Membership> {
@@ -51,6 +67,7 @@ impl Node {
             readiness,
             lease_health: None,
             labels: Some(labels(&mesh)),
+            lifecycle: Some(lifecycle(&mesh)),
         };
         let server = Server::bind(addr, security, Limits::default()).await?;
         let bound = server.local_addr();
@@ -70,24 +87,27 @@ impl Node {
     }
 }
 
+/// Says what work `node-a` takes.
+fn lifecycle(mesh: &Arc<Mesh>) -> Arc<ChangeLifecycle> {
+    let mesh = Arc::clone(mesh);
+    Arc::new(move |lifecycle| {
+        mesh.change_local(|metadata| metadata.lifecycle = lifecycle);
+        Box::pin(async { Ok(()) })
+    })
+}
+
 /// Changes the labels of `node-a`; refuses one that is called `long`.
 fn labels(mesh: &Arc<Mesh>) -> Arc<ChangeLabels> {
     let mesh = Arc::clone(mesh);
     Arc::new(move |changes: LabelChanges| {
         let refused = changes.contains_key("long");
         if !refused {
-            let mut membership = Membership::clone(&mesh.0.load());
-            let local = membership.local.clone();
-            for member in membership.members.iter_mut().filter(|member| member.id == local) {
-                let mut metadata = NodeMetadata::clone(&member.metadata);
+            mesh.change_local(|metadata| {
                 for (key, value) in &changes {
                     metadata.labels.remove(key);
                     metadata.labels.extend(value.clone().map(|value| (key.clone(), value)));
                 }
-                member.metadata = Arc::new(metadata);
-                member.metadata_version = MetadataVersion(member.metadata_version.0 + 1);
-            }
-            mesh.0.publish(membership);
+            });
         }
         let reason = "labels would not be valid".to_owned();
         Box::pin(async move { if refused { Err(LabelsRefused::Invalid { reason }) } else { Ok(()) } })
@@ -109,6 +129,8 @@ fn member(id: &str, role: &str, state: MemberState) -> Result<Member, Failure> {
         http3_support: true,
         endpoint: "127.0.0.1:17421".parse()?,
         labels: BTreeMap::from([("rack".to_owned(), "r1".to_owned())]),
+        features: mesh_types::Features::default(),
+        lifecycle: mesh_types::NodeLifecycle::default(),
     };
     Ok(Member {
         id: id.parse()?,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gossip::{KnobFacts, Options};
 use identity::SpiffeId;
-use mesh_types::{ClusterId, Endpoint, MetadataError, NodeId, NodeMetadata, Region, Role};
+use mesh_types::{ClusterId, Endpoint, Features, MetadataError, NodeId, NodeLifecycle, NodeMetadata, Region, Role};
 
 use super::keys;
 use super::problem::Problem;
@@ -115,6 +115,8 @@ impl GossipConfig {
             http3_support: self.http3_support,
             endpoint,
             labels: self.labels.clone(),
+            features: Features::OF_THIS_BUILD,
+            lifecycle: NodeLifecycle::Active,
         }
     }
 

@@ -61,22 +61,46 @@ impl Mesh {
     }
 
     async fn change(&self, number: usize, client: &str, labels: Value) -> Result<(u16, Value), Box<dyn Error>> {
-        let body = json!({ "labels": labels }).to_string();
+        self.post(number, client, "labels", json!({ "labels": labels })).await
+    }
+
+    async fn post(&self, at: usize, client: &str, what: &str, body: Value) -> Result<(u16, Value), Box<dyn Error>> {
+        let body = body.to_string();
         let request = format!(
-            "POST /control/labels HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\n\
+            "POST /control/{what} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\n\
              content-length: {}\r\n\r\n{body}",
             body.len()
         );
-        self.ask(number, client, &request).await
+        self.ask(at, client, &request).await
     }
 
     /// Returns the labels of `node-a` as a node sees them.
     async fn labels_of_a(&self, number: usize) -> Result<Value, Box<dyn Error>> {
+        Ok(self.metadata_of_a(number).await?.get("labels").cloned().unwrap_or_default())
+    }
+
+    async fn metadata_of_a(&self, number: usize) -> Result<Value, Box<dyn Error>> {
         let request = "GET /control/peers HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
         let (_, document) = self.ask(number, "node-b", request).await?;
         let peers = document.get("peers").and_then(Value::as_array).ok_or("no peers")?;
         let a = peers.iter().find(|peer| peer.get("nodeId") == Some(&"node-a".into())).ok_or("no node-a")?;
-        Ok(a.pointer("/metadata/labels").cloned().unwrap_or_default())
+        Ok(a.get("metadata").cloned().unwrap_or_default())
+    }
+
+    /// Waits until `node-a` is `lifecycle`, as a node sees it.
+    async fn until_a_is(&self, number: usize, lifecycle: &str) -> TestResult {
+        let mut ticks = interval(Duration::from_millis(5));
+        while self.metadata_of_a(number).await?["lifecycle"] != json!(lifecycle) {
+            ticks.tick().await;
+        }
+        Ok(())
+    }
+
+    /// Returns the status and the words of `node-a` about whether it is ready.
+    async fn readiness_of_a(&self) -> Result<(u16, Value), Box<dyn Error>> {
+        let request = "GET /readyz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        let (status, document) = self.ask(0, "node-b", request).await?;
+        Ok((status, document.get("status").cloned().unwrap_or_default()))
     }
 }
 
@@ -103,6 +127,27 @@ async fn a_label_set_on_one_node_is_seen_by_the_others() -> TestResult {
             Ok::<_, Box<dyn Error>>(())
         };
         within_limit(seen).await??;
+    }
+    send(&mesh.process, Signal::SIGINT)?;
+    assert_eq!(within_limit(mesh.process.wait()).await??.code(), Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_that_is_drained_tells_all_and_is_not_ready_until_it_is_active_again() -> TestResult {
+    let dir = TempDir::new()?;
+    let mut mesh = Mesh::start(dir.path()).await?;
+    for (lifecycle, ready) in
+        [("draining", (503, "draining")), ("cordoned", (200, "healthy")), ("active", (200, "healthy"))]
+    {
+        let refused = mesh.post(0, "node-b", "lifecycle", json!({ "lifecycle": lifecycle })).await?;
+        assert_eq!(refused.0, 403);
+        let (status, answer) = mesh.post(0, "operator", "lifecycle", json!({ "lifecycle": lifecycle })).await?;
+        assert_eq!((status, &answer["lifecycle"], &answer["unaware"]), (200, &json!(lifecycle), &json!([])));
+        assert_eq!(mesh.readiness_of_a().await?, (ready.0, json!(ready.1)));
+        for number in 0..3 {
+            within_limit(mesh.until_a_is(number, lifecycle)).await??;
+        }
     }
     send(&mesh.process, Signal::SIGINT)?;
     assert_eq!(within_limit(mesh.process.wait()).await??.code(), Some(0));

@@ -82,6 +82,8 @@ fn member(id: &NodeId) -> Result<Member, Failure> {
         http3_support: true,
         endpoint: "127.0.0.1:1".parse()?,
         labels: BTreeMap::new(),
+        features: mesh_types::Features::default(),
+        lifecycle: mesh_types::NodeLifecycle::default(),
     };
     Ok(Member {
         id: id.clone(),

@@ -118,6 +118,8 @@ fn peer(name: &str, boot_epoch: u64) -> Result<Peer, Box<dyn Error>> {
         http3_support: true,
         endpoint: "127.0.0.1:1".parse()?,
         labels: BTreeMap::new(),
+        features: mesh_types::Features::default(),
+        lifecycle: mesh_types::NodeLifecycle::default(),
     };
     let member = Member {
         id: id(name)?,

@@ -102,6 +102,8 @@ fn member(name: &str, boot_epoch: u64, version: u64, labels: &[(&str, &str)]) ->
         http3_support: true,
         endpoint: "127.0.0.1:17421".parse()?,
         labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>(),
+        features: mesh_types::Features::default(),
+        lifecycle: mesh_types::NodeLifecycle::default(),
     };
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made out of nothing")]
     let last_seen = Instant::now();

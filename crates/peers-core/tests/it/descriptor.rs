@@ -1,9 +1,11 @@
 //! From members to descriptors.
 
-use mesh_types::{MemberState, Membership};
+use std::sync::Arc;
+
+use mesh_types::{MemberState, Membership, NodeLifecycle, NodeMetadata};
 use peers_core::{Health, Http3Hint, LabelError, Lifecycle, Peer, Protocol};
 
-use crate::support::{id, labelled, member};
+use crate::support::{id, labelled, member, metadata};
 
 #[test]
 fn labels_fill_the_descriptor_whatever_the_case_of_their_keys() {
@@ -43,6 +45,23 @@ fn a_member_without_labels_has_defaults_and_its_own_address() {
     let addresses: Vec<String> = peer.endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect();
     assert_eq!(addresses, ["127.0.0.1:17421"]);
     assert!(peer.takes_work());
+}
+
+#[test]
+fn of_lifecycle_and_labels_that_counts_which_asks_for_less_work() {
+    let peer = |lifecycle, labels: &[(&str, &str)]| {
+        let mut member = member("node-b", MemberState::Alive, labels);
+        member.metadata = Arc::new(NodeMetadata { lifecycle, ..metadata(labels) });
+        Peer::from_member(&member).map(|peer| (peer.lifecycle, peer.cordoned, peer.takes_work()))
+    };
+    assert_eq!(peer(NodeLifecycle::Active, &[]), Some((Lifecycle::Active, false, true)));
+    assert_eq!(peer(NodeLifecycle::Cordoned, &[]), Some((Lifecycle::Active, true, false)));
+    assert_eq!(peer(NodeLifecycle::Draining, &[]), Some((Lifecycle::Draining, false, false)));
+    let draining = [("peer.lifecycle", "draining")];
+    assert_eq!(peer(NodeLifecycle::Active, &draining), Some((Lifecycle::Draining, false, false)));
+    assert_eq!(peer(NodeLifecycle::Cordoned, &draining), Some((Lifecycle::Draining, true, false)));
+    let left = [("peer.lifecycle", "left"), ("peer.cordoned", "true")];
+    assert_eq!(peer(NodeLifecycle::Draining, &left), Some((Lifecycle::Left, true, false)));
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub(crate) fn metadata(labels: &[(&str, &str)]) -> NodeMetadata {
         http3_support: true,
         endpoint: "127.0.0.1:17421".parse().expect("valid"),
         labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>(),
+        features: mesh_types::Features::default(),
+        lifecycle: mesh_types::NodeLifecycle::default(),
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) fn peer(n: usize) -> Peer {
             http3_support: true,
             endpoint: "127.0.0.1:1".parse().expect("valid"),
             labels: BTreeMap::new(),
+            features: mesh_types::Features::default(),
+            lifecycle: mesh_types::NodeLifecycle::default(),
         }),
         last_seen: Instant::now(),
         rtt: None,

@@ -174,6 +174,8 @@ fn peer(id: NodeId) -> Peer {
         http3_support: true,
         endpoint: address(),
         labels: BTreeMap::new(),
+        features: mesh_types::Features::default(),
+        lifecycle: mesh_types::NodeLifecycle::default(),
     };
     Peer {
         id,
