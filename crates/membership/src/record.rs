@@ -214,6 +214,6 @@ mod tests {
         check(|r| r.region = "eu/1".to_owned(), "record field `region` is not valid");
         check(|r| r.endpoint = "nowhere".to_owned(), "record field `endpoint` is not valid");
         check(|r| r.mesh_version = "9".repeat(33), "record field `mesh_version` or `labels` is not valid");
-        check(|r| r.labels = [("k".to_owned(), "v".repeat(9_000))].into(), "record is 9058 bytes long, more than 8192");
+        check(|r| r.labels = [("k".to_owned(), "v".repeat(9_000))].into(), "record is 9067 bytes long, more than 8192");
     }
 }

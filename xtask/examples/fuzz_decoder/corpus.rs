@@ -2,7 +2,7 @@
 
 use mesh_proto::gossip::envelope::Body;
 use mesh_proto::gossip::{
-    Ack, Envelope, Flood, NodeRecord, Probe, State, SyncDiff, SyncRecords, SyncStart, Update, VerifyReply,
+    Ack, Envelope, Flood, Lifecycle, NodeRecord, Probe, State, SyncDiff, SyncRecords, SyncStart, Update, VerifyReply,
     VerifyRequest,
 };
 use mesh_proto::{Message as _, SYNC_BUCKETS};
@@ -34,6 +34,8 @@ fn update(state: State) -> Update {
         http3_support: true,
         endpoint: "10.0.0.2:17421".to_owned(),
         labels: [("rack".to_owned(), "r1".to_owned())].into(),
+        features: 1,
+        lifecycle: Lifecycle::Cordoned.into(),
     };
     let witnesses = if state == State::Dead { vec!["node-c".to_owned(), "node-d".to_owned()] } else { Vec::new() };
     Update {
