@@ -57,6 +57,6 @@ pub use change::{ChangeError, LabelChanges};
 pub use correlation::CorrelationId;
 pub use events::{Events, Happened, Missed};
 pub use handle::Handle;
-pub use membership::{Amount, Bound, Event, Knob, KnobFacts, OptionsError};
+pub use membership::{Amount, Bound, Event, Knob, KnobFacts, OptionsError, ParseProfileError, Profile};
 pub use options::Options;
 pub use service::{BindError, RunError, Service};

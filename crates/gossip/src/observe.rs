@@ -89,6 +89,9 @@ pub(crate) fn queues(core: &Core) {
         counter!("mesh_gossip_shed_total", "class" => class.name()).absolute(shed);
     }
     gauge!("mesh_gossip_flush_window_seconds").set(core.flush_window().as_secs_f64());
+    for (class, links) in core.links_by_class() {
+        gauge!("mesh_gossip_links_by_distance", "class" => class.name()).set(number(links));
+    }
     gauge!("mesh_gossip_fanout").set(number(core.links().len()));
 }
 

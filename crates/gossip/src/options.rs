@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use identity::SpiffeId;
-use membership::{Amount, Bound, Knob, KnobFacts, OptionsError};
+use membership::{Amount, Bound, Knob, KnobFacts, OptionsError, Profile};
 use mesh_types::{ClusterId, Endpoint, NodeId, Region, Role};
 
 /// How a node gossips. Field names in configuration are the same in camel case.
@@ -77,7 +77,7 @@ impl Options {
     /// Makes options with defaults for everything else.
     #[must_use]
     pub fn new(node_id: NodeId, cluster_id: ClusterId, role: Role, region: Region) -> Self {
-        let protocol = membership::Options::default();
+        let protocol = Profile::default().options();
         Self {
             node_id,
             role,
@@ -103,6 +103,24 @@ impl Options {
             max_links: 72,
             idle_timeout: Duration::from_secs(30),
             rehandshake_window: Duration::from_secs(30),
+        }
+    }
+
+    /// Takes over what a profile says of the protocol.
+    #[must_use]
+    pub fn with_profile(self, profile: Profile) -> Self {
+        let protocol = profile.options();
+        Self {
+            interval: protocol.interval,
+            fanout: protocol.fanout,
+            suspicion_interval: protocol.suspicion_interval,
+            dead_after: protocol.dead_after,
+            ping_timeout: protocol.ping_timeout,
+            retransmit_limit: protocol.retransmit_limit,
+            metadata_refresh_period: protocol.metadata_refresh_period,
+            link_bytes_per_second: protocol.link_bytes_per_second,
+            link_datagrams_per_second: protocol.link_datagrams_per_second,
+            ..self
         }
     }
 

@@ -20,6 +20,7 @@ use crate::options::Options;
 use crate::outbox::Outbox;
 use crate::overlay::Overlay;
 use crate::probing::Prober;
+use crate::profile::RttClass;
 use crate::record::Record;
 use crate::responses::Responses;
 use crate::suspicion::Accusation;
@@ -252,6 +253,13 @@ impl Core {
     #[must_use]
     pub const fn flush_window(&self) -> Duration {
         self.outbox.window()
+    }
+
+    /// Returns how many links are of which class. Those whose round trip is not known yet are in none.
+    pub fn links_by_class(&self) -> impl Iterator<Item = (RttClass, usize)> {
+        let class_of = |link: &NodeId| self.table.get(link).and_then(|entry| entry.rtt).map(RttClass::of);
+        let count = move |class| self.links.iter().filter(|link| class_of(link) == Some(class)).count();
+        RttClass::ALL.into_iter().map(move |class| (class, count(class)))
     }
 
     /// Returns how many timers are set: bounded by the members and the probes under way.

@@ -5,6 +5,10 @@ use std::time::Duration;
 use crate::knob::{Amount, Bound, Knob, OptionsError};
 use crate::pacing::Rate;
 
+/// Least and most time that a probe waits where the round trip is not known.
+const FIRST_CONTACT_LEAST: Duration = Duration::from_millis(500);
+const FIRST_CONTACT_MOST: Duration = Duration::from_millis(1_500);
+
 /// Tuning of the protocol. The defaults suit a LAN of up to a thousand nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -152,10 +156,10 @@ impl Options {
         Self::KNOBS.iter().try_for_each(|knob| knob.check(self))
     }
 
-    /// How long a probe waits, with what is known of the round trip. 500 ms leave a first contact time for its
-    /// handshake, which then shows the round trip.
+    /// How long a probe waits, with what is known of the round trip: four times that. A first contact has time for its handshake, which then shows the round trip.
     pub(crate) fn probe_timeout(&self, rtt: Option<Duration>) -> Duration {
-        let adaptive = rtt.map_or(Duration::from_millis(500), |rtt| (rtt * 4).max(Duration::from_millis(100)));
+        let first_contact = (self.suspicion_interval / 10).clamp(FIRST_CONTACT_LEAST, FIRST_CONTACT_MOST);
+        let adaptive = rtt.map_or(first_contact, |rtt| (rtt * 4).max(Duration::from_millis(100)));
         adaptive.min(self.ping_timeout)
     }
 
@@ -228,5 +232,7 @@ mod tests {
         assert_eq!(wait(Some(Duration::from_millis(1))), 100);
         assert_eq!(wait(Some(Duration::from_millis(100))), 400);
         assert_eq!(wait(Some(Duration::from_secs(9))), 2_000);
+        let wan = crate::Profile::Wan.options();
+        assert_eq!(wan.probe_timeout(None).as_millis(), 1_500);
     }
 }

@@ -5,12 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use membership::Options;
-use sim::Settings;
-use sim::scenario::{Illness, Sickness, crash, cut_in_half, joins_at_once, spread, storm};
+use membership::{Options, Profile};
+use sim::scenario::{Illness, Sickness, Tuned, between_sites, crash, cut_in_half, joins_at_once, spread, storm, tuned};
+use sim::{Settings, Weather};
 
-const USAGE: &str =
-    "usage: scenarios loss|stalls|crash|partition|joins|spread|storm|all [--nodes N] [--seeds N] [--first-seed S]";
+const USAGE: &str = "usage: scenarios loss|stalls|crash|partition|joins|spread|storm|profiles|all [--nodes N] [--seeds N] [--first-seed S]";
 
 /// How long members are sick.
 const SICK_FOR: Duration = Duration::from_secs(90);
@@ -79,12 +78,32 @@ fn run(wanted: &Wanted) {
     if wanted.is("storm") {
         storms(wanted);
     }
+    if wanted.is("profiles") {
+        profiles(wanted);
+    }
     if wanted.is("spread") {
         let spreads: Vec<_> = wanted.settings(200).map(spread).collect();
         tell("update known to 95 %", spreads.iter().map(|spread| spread.map(|spread| spread.most)));
         tell("update known to all", spreads.iter().map(|spread| spread.map(|spread| spread.all)));
         if let Some(rest) = spreads.iter().flatten().next() {
             println!("  at rest {:.1} packets, {:.0} B per node and second", rest.packets_at_rest, rest.bytes_at_rest);
+        }
+    }
+}
+
+/// Tells what each profile promises and costs, on one site and between sites.
+fn profiles(wanted: &Wanted) {
+    for (place, weather) in [("one site", Weather::default()), ("between sites", between_sites())] {
+        for profile in [Profile::Fast, Profile::Balanced, Profile::Wan] {
+            let settings = wanted.settings(100).map(|settings| Settings { weather: weather.clone(), ..settings });
+            let runs: Vec<_> = settings.map(|settings| tuned(profile, &settings)).collect();
+            tell(
+                &format!("{place}, {}: a crash seen by all", profile.name()),
+                runs.iter().map(|run| Some((*run)?.crash_seen)),
+            );
+            let most = |value: fn(&Tuned) -> f64| runs.iter().flatten().map(value).fold(0.0, f64::max);
+            let (bytes, suspicions) = (most(|run| run.bytes_at_rest), most(|run| run.suspicions));
+            println!("  at rest at most {bytes:.0} B a node and second, {suspicions:.2} suspicions a minute in all");
         }
     }
 }
@@ -146,7 +165,8 @@ fn tell(what: &str, times: impl Iterator<Item = Option<Duration>>) {
 
 fn read(mut args: impl Iterator<Item = String>) -> anyhow::Result<Wanted> {
     let name = args.next().context(USAGE)?;
-    if !["loss", "stalls", "crash", "partition", "joins", "spread", "storm", "all"].contains(&name.as_str()) {
+    if !["loss", "stalls", "crash", "partition", "joins", "spread", "storm", "profiles", "all"].contains(&name.as_str())
+    {
         bail!("there is no scenario `{name}`; {USAGE}");
     }
     let mut wanted = Wanted { name, nodes: None, seeds: 7, first_seed: 1 };

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use membership::Options;
-use sim::Settings;
-use sim::scenario::{Illness, crash, cut_in_half, joins_at_once, spread, storm};
+use membership::{Options, Profile};
+use mesh_types::MemberState;
+use sim::scenario::{Illness, between_sites, crash, cut_in_half, joins_at_once, spread, storm, tuned};
+use sim::{Mesh, Settings};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -90,4 +91,32 @@ fn a_storm_of_changes_on_thin_links_shows_in_the_queues_first_hides_no_death_and
     assert!(run.shed.get("probe") == Some(&0) && run.shed.get("verdict") == Some(&0), "{run:?}");
     assert_eq!((run.widest_window, run.others_declared), (Duration::from_millis(50), 0), "{run:?}");
     assert!(run.death_seen <= SECOND * 5 / 2 && run.settled <= SECOND * 5, "{run:?}");
+}
+
+#[test]
+fn each_profile_finds_a_crash_in_its_time_and_suspects_nobody_at_rest() {
+    let took = [Profile::Fast, Profile::Balanced, Profile::Wan].map(|profile| {
+        let run = tuned(profile, &settings(40, 3)).expect("it is seen");
+        assert!(run.suspicions == 0.0 && run.bytes_at_rest < 400.0, "{profile:?}: {run:?}");
+        run.crash_seen
+    });
+    let [fast, balanced, wan] = took;
+    assert!(fast <= SECOND * 5 / 4 && balanced <= SECOND * 5 / 2 && wan <= SECOND * 10, "{took:?}");
+    assert!(fast < balanced && balanced < wan, "{took:?}");
+}
+
+#[test]
+fn nobody_between_sites_far_apart_is_declared_and_a_crash_is_seen() {
+    let weather = between_sites();
+    let mut mesh = Mesh::start(Settings { weather, options: Profile::Wan.options(), ..settings(60, 9) });
+    mesh.run_for(SECOND * 600);
+    let counts = mesh.counts();
+    assert_eq!(
+        (counts.get("unreachable"), counts.get("dead"), counts.get("isolated")),
+        (None, None, None),
+        "{counts:?}"
+    );
+    mesh.crash(30);
+    let seen = mesh.run_until(SECOND * 20, |mesh| mesh.all_hold(30, MemberState::Unreachable));
+    assert!(seen.is_some_and(|took| took <= SECOND * 10), "{seen:?}");
 }

@@ -104,6 +104,7 @@ const CATALOGUE: &[Metric] = &[
         help: "How long news wait for company before they are sent.",
         labels: &[],
     },
+    gauge("mesh_gossip_links_by_distance", "Overlay links by the round trip: lan, region, wan.", &["class"]),
     gauge("mesh_gossip_fanout", "Members that every update is sent to at once.", &[]),
     counter("mesh_gossip_dials_total", "Attempts to connect to another member, by outcome.", &["outcome"]),
     counter("mesh_gossip_digest_mismatches_total", "Probes whose digest showed that the two tables differ.", &[]),

@@ -36,6 +36,7 @@ fn verifier() -> Lab {
     let options = membership::Options {
         interval: SECOND * 60,
         suspicion_interval: SECOND * 120,
+        ping_timeout: Duration::from_millis(500),
         metadata_refresh_period: SECOND * 3_600,
         ..membership::Options::default()
     };

@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use gossip::{KnobFacts, Options};
+use gossip::{KnobFacts, Options, Profile};
 use identity::SpiffeId;
 use mesh_types::{ClusterId, Endpoint, Features, MetadataError, NodeId, NodeLifecycle, NodeMetadata, Region, Role};
 
 use super::keys;
+use super::origin::{Layer, Leaf, Origin};
 use super::problem::Problem;
 use super::settings::{Reader, Settings};
 
@@ -32,6 +33,8 @@ pub(crate) struct GossipConfig {
     pub(crate) advertise_host: Option<String>,
     pub(crate) advertise_port: Option<NonZeroU16>,
     pub(crate) seed_peers: Vec<Endpoint>,
+    /// Where what nobody set comes from.
+    pub(crate) profile: Profile,
     pub(crate) interval: Duration,
     pub(crate) fanout: u8,
     pub(crate) suspicion_interval: Duration,
@@ -63,6 +66,7 @@ impl GossipConfig {
             advertise_host: reader.optional(keys::ADVERTISE_HOST),
             advertise_port: reader.optional(keys::ADVERTISE_PORT),
             seed_peers: reader.value(keys::SEED_PEERS),
+            profile: reader.value(keys::PROFILE),
             interval: reader.value(keys::INTERVAL),
             fanout: reader.value(keys::FANOUT),
             suspicion_interval: reader.value(keys::SUSPICION_INTERVAL),
@@ -101,7 +105,7 @@ impl GossipConfig {
             max_links: self.max_links,
             idle_timeout: self.idle_timeout,
             rehandshake_window: self.rehandshake_window,
-            ..Options::of(id, self.region.clone())
+            ..Options::of(id, self.region.clone()).with_profile(self.profile)
         }
     }
 
@@ -129,6 +133,20 @@ impl GossipConfig {
         };
         Some(Problem::Unfit { origin: settings.origin(key), key: key.path, reason: error.to_string() })
     }
+}
+
+/// Returns what a profile says of settings, where it is not what the default one does. A setting that follows from others unless it is
+/// set stays unset.
+pub(crate) fn profile_layer(profile: Profile) -> Layer {
+    let options = Options::of(&anybody(), "local".parse().expect("a valid region"));
+    let usual = options.knobs();
+    let said = options.with_profile(profile).knobs();
+    let leaves =
+        said.into_iter().zip(usual).filter(|(knob, usual)| knob.value != usual.value).filter_map(|(knob, _)| {
+            let key = keys::find(&format!("mesh.gossip.{}", knob.option)).filter(|key| key.default.is_some())?;
+            Some(Leaf { key, entry: None, value: key.shape.value_of(&knob.value.to_string()) })
+        });
+    Layer { origin: Origin::Profile(profile.name()), leaves: leaves.collect() }
 }
 
 /// Returns each value that gossip refuses, although its type is right.

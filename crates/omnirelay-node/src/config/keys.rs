@@ -114,6 +114,12 @@ keys! {
         );
     ADVERTISE_PORT = "mesh.gossip.advertisePort", Number, None, About::Knob;
     SEED_PEERS = "mesh.gossip.seedPeers", List, Some(""), About::Knob;
+    PROFILE = "mesh.gossip.profile", Text, Some("balanced"),
+        About::Words(
+            "fast, balanced, wan",
+            "Where the mesh runs: in one room, on one site, or on sites far apart. It gives the settings of the protocol that \
+             nobody sets other defaults; those below are of `balanced`",
+        );
     INTERVAL = "mesh.gossip.interval", Duration, Some("1s"), About::Knob;
     FANOUT = "mesh.gossip.fanout", Number, Some("8"), About::Knob;
     SUSPICION_INTERVAL = "mesh.gossip.suspicionInterval", Duration, Some("5s"), About::Knob;

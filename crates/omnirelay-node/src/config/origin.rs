@@ -13,6 +13,8 @@ use super::keys::Key;
 pub(crate) enum Origin {
     /// Nobody set it.
     Default,
+    /// Nobody set it, and the profile of gossip of that name says it.
+    Profile(&'static str),
     /// A configuration file.
     File(PathBuf),
     /// An environment variable.
@@ -25,6 +27,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::Profile(name) => write!(f, "profile {name}"),
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Variable(name) => write!(f, "env {name}"),
             Self::Flag(name) => write!(f, "flag {name}"),

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use figment::value::Value;
+use gossip::Profile;
 use mesh_types::{ClusterId, Endpoint, NodeId, Region, Role};
 use telemetry::LogFormat;
 
@@ -157,6 +158,12 @@ impl Setting for BTreeMap<String, String> {
         let entries = value.as_dict().ok_or_else(|| valid.to_owned())?;
         let entry = |(name, text): (&String, &Value)| Some((name.clone(), text.as_str()?.to_owned()));
         entries.iter().map(entry).collect::<Option<_>>().ok_or_else(|| valid.to_owned())
+    }
+}
+
+impl Setting for Profile {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        parsed(value)
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use figment::Figment;
 use figment::value::Value;
 
+use super::gossip_config::profile_layer;
 use super::keys::{self, Key};
 use super::origin::{Layer, Leaf, Origin};
 use super::problem::Problem;
@@ -48,7 +49,17 @@ impl Settings {
         layers.extend(sources.assignments.iter().filter_map(|text| env::read_assignment(text, &mut problems)));
         layers.extend(sources.flags.iter().map(|(flag, key, text)| env::layer(Origin::Flag(flag), key, None, text)));
         let figment = layers.into_iter().fold(Figment::new(), Figment::merge);
-        (Self { figment }, problems)
+        (Self { figment }.over_profile(), problems)
+    }
+
+    /// Puts what the profile says above the defaults, and below everything that somebody set.
+    fn over_profile(self) -> Self {
+        // A profile that does not exist is refused when it is read.
+        let profile = Reader { settings: &self, problems: Vec::new() }.value(keys::PROFILE);
+        let layer = profile_layer(profile);
+        let default = Origin::Default.to_string();
+        let leaves = layer.leaves.into_iter().filter(|leaf| self.origin(leaf.key) == default).collect();
+        Self { figment: self.figment.merge(Layer { leaves, ..layer }) }
     }
 
     /// Returns the value of `key`, whatever its type.

@@ -372,3 +372,21 @@ fn settings_shown_as_toml_load_as_the_same_configuration() -> TestResult {
     assert!(text.contains("# role is not set\n"), "{text}");
     Ok(())
 }
+
+#[test]
+fn a_profile_stands_above_the_defaults_and_below_everything_that_somebody_set() -> TestResult {
+    let of = |settings: &[&str]| -> Result<[Duration; 3], ConfigError> {
+        let gossip = show(&sources(&[], settings))?.gossip;
+        Ok([gossip.interval, gossip.suspicion_interval, gossip.ping_timeout])
+    };
+    let secs = Duration::from_secs;
+    assert_eq!(of(&["mesh.gossip.profile=wan"])?, [secs(2), secs(15), secs(5)]);
+    assert_eq!(of(&["mesh.gossip.interval=3s", "mesh.gossip.profile=wan"])?, [secs(3), secs(15), secs(5)]);
+    let as_usual = ["mesh.gossip.profile=wan", "mesh.gossip.interval=1s"];
+    assert_eq!(of(&as_usual)?, [secs(1), secs(15), secs(5)], "what equals the default is set all the same");
+    assert_eq!(of(&["mesh.gossip.profile=balanced"])?, of(&[])?);
+    let (settings, _) = Settings::gather(&sources(&[], &["mesh.gossip.profile=fast", "mesh.gossip.pingTimeout=1s"]));
+    let origins = [keys::INTERVAL, keys::PING_TIMEOUT, keys::FANOUT].map(|key| settings.origin(key));
+    assert_eq!(origins, ["profile fast", "flag --set", "default"]);
+    Ok(())
+}

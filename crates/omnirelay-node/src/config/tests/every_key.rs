@@ -31,6 +31,7 @@ const ROWS: &[Row] = rows! {
     "mesh.gossip.advertiseHost": "'a.example'", "a.example"; "'a b'";
     "mesh.gossip.advertisePort": "1", "1"; "0";
     "mesh.gossip.seedPeers": "['a:1', 'b:2']", "a:1,b:2"; "['a']";
+    "mesh.gossip.profile": "'wan'", "wan"; "'lan'";
     "mesh.gossip.interval": "'2s'", "2s"; "'49ms'";
     "mesh.gossip.fanout": "4", "4"; "33";
     "mesh.gossip.suspicionInterval": "'9s'", "9s"; "'1s'";
