@@ -39,6 +39,10 @@ const RTT_MS_BUCKETS: &[f64] =
 const RTT_SECONDS_BUCKETS: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
+/// Upper bounds for calls, in seconds: from one machine to a caller's patience.
+const CALL_SECONDS_BUCKETS: &[f64] =
+    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
 const DETECTION_SECONDS_BUCKETS: &[f64] = &[0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0];
 
 const CATALOGUE: &[Metric] = &[
@@ -134,6 +138,41 @@ const CATALOGUE: &[Metric] = &[
     // the control endpoint
     counter("omnirelay_control_requests_total", "Requests answered at the control endpoint.", &["route", "code"]),
     counter("omnirelay_control_refused_total", "Connections refused at the control endpoint, by reason.", &["reason"]),
+    // calls that come in, by the protocol they come by
+    counter(
+        "grpc_inbound_requests_total",
+        "Calls that came in, by how they ended.",
+        &["service", "method", "protocol", "status"],
+    ),
+    Metric {
+        name: "grpc_inbound_request_duration_seconds",
+        kind: Kind::Histogram { buckets: CALL_SECONDS_BUCKETS },
+        unit: Unit::Seconds,
+        help: "From the head of a call to the last byte of its answer.",
+        labels: &["service", "method", "protocol"],
+    },
+    gauge("grpc_inbound_inflight", "Calls under way.", &["protocol"]),
+    counter("grpc_inbound_cancelled_total", "Calls whose end nobody waited for.", &["protocol"]),
+    counter("grpc_inbound_deadline_exceeded_total", "Calls that were not answered in time.", &["protocol"]),
+    gauge("grpc_inbound_connections", "Connections of callers that are open.", &["protocol"]),
+    counter(
+        "grpc_inbound_handshake_failures_total",
+        "Connections of callers that came to nothing, by reason.",
+        &["transport", "reason"],
+    ),
+    counter("grpc_inbound_address_checks_total", "QUIC callers that had to prove their address first.", &[]),
+    counter(
+        "grpc_inbound_connections_cut_total",
+        "Connections cut because the caller's certificate became unacceptable.",
+        &["reason"],
+    ),
+    Metric {
+        name: "grpc_inbound_drain_seconds",
+        kind: Kind::Histogram { buckets: DETECTION_SECONDS_BUCKETS },
+        unit: Unit::Seconds,
+        help: "From being asked to stop to the end of the last connection.",
+        labels: &[],
+    },
     // the health of peers
     gauge("omnirelay_peer_lease_healthy", "Peers that may get work.", &[]),
     gauge("omnirelay_peer_lease_unhealthy", "Peers that must not get work.", &[]),

@@ -1,0 +1,154 @@
+//! A connection over TCP: handshake, identity, HTTP/2 or HTTP/1.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use identity::Presented;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::audit::{Applicant, tls_reason};
+use crate::body::Body;
+use crate::call::Begun;
+use crate::linger::Linger;
+use crate::options::Options;
+use crate::peer::Protocol;
+use crate::registry::Registered;
+use crate::serve::Serve;
+use crate::server::{Ended, Shared};
+use crate::streams::Streams;
+
+const HTTP2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
+
+/// Serves one connection to its end. Gives back its `handshake` slot when that is over.
+pub(crate) async fn serve<S: Serve>(
+    shared: Arc<Shared<S>>,
+    tcp: TcpStream,
+    address: SocketAddr,
+    handshake: OwnedSemaphorePermit,
+) -> Ended {
+    // What is under way here at shutdown is no call yet: nobody waits for it.
+    let admitted = shared.shutdown.run_until_cancelled(admit(&shared, tcp, address, handshake));
+    let Some(Some((tls, registered))) = admitted.await else { return Ended::Finished };
+    tracing::debug!(peer = ?registered.peer(), "connected");
+    let streams = Streams::default();
+    let ended = tokio::select! {
+        ended = answer(&shared, tls, &registered, &streams) => ended,
+        () = registered.is_cut() => Ended::CutOff,
+    };
+    streams.shutdown().await;
+    ended
+}
+
+/// Returns the encrypted connection and its place in the registry, or refuses it.
+async fn admit<S>(
+    shared: &Shared<S>,
+    tcp: TcpStream,
+    address: SocketAddr,
+    handshake: OwnedSemaphorePermit,
+) -> Option<(TlsStream<TcpStream>, Registered)> {
+    let applicant = Applicant { address, transport: "tcp", presented: Presented::default() };
+    if let Err(error) = tcp.set_nodelay(true) {
+        // Nagle's algorithm would hold back all but the first piece of an answer.
+        tracing::debug!(%address, %error, "connection waits before it sends");
+    }
+    let credentials = shared.source.current();
+    let revocations = credentials.revocations().version();
+    let acceptor = TlsAcceptor::from(credentials.server_config_noting(&[HTTP2, HTTP1], &applicant.presented));
+    let accepted = timeout(shared.options.limits.handshake_timeout, acceptor.accept(tcp).into_fallible()).await;
+    drop(handshake);
+    let tls = match accepted {
+        Ok(Ok(tls)) => tls,
+        Ok(Err((error, raw))) => {
+            match tls_reason(&error) {
+                Some(reason) => applicant.refused(reason, &error),
+                None => applicant.failed("connection_lost", &error),
+            }
+            // In TLS 1.3 the client hears of its refusal after its own handshake is done.
+            Linger::new(raw).hang_up().await;
+            return None;
+        }
+        Err(elapsed) => {
+            applicant.failed("handshake_timeout", &elapsed);
+            return None;
+        }
+    };
+    let session = tls.get_ref().1;
+    let protocol = if session.alpn_protocol() == Some(HTTP2) { Protocol::Http2 } else { Protocol::Http1 };
+    let chain = session.peer_certificates().unwrap_or_default().iter().map(|der| der.clone().into_owned()).collect();
+    match shared.admit(&credentials, revocations, chain, (address, protocol)) {
+        Ok(registered) => Some((tls, registered)),
+        Err(refused) => {
+            applicant.refused(refused.reason(), &refused);
+            Linger::new(tls).hang_up().await;
+            None
+        }
+    }
+}
+
+async fn answer<S: Serve>(
+    shared: &Shared<S>,
+    tls: TlsStream<TcpStream>,
+    registered: &Registered,
+    streams: &Streams,
+) -> Ended {
+    let peer = registered.peer();
+    let calls = shared.calls(peer);
+    let service = service_fn(|request: Request<Incoming>| {
+        let (head, body) = request.into_parts();
+        let begun = Begun::with(head);
+        streams.expect(begun.timing());
+        calls.answer(begun, Body::tcp(body)).map(Ok::<_, Infallible>)
+    });
+    let builder = builder(&shared.options, peer.protocol(), streams);
+    let connection = builder.serve_connection(TokioIo::new(Linger::new(tls)), service);
+    tokio::pin!(connection);
+    let leaving = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = shared.is_to_leave(peer) => None,
+    };
+    let ended = match leaving {
+        Some(ended) => ended,
+        None => {
+            // hyper sends two GOAWAYs, a round trip apart: the first promises that all which comes meanwhile is served.
+            connection.as_mut().graceful_shutdown();
+            match timeout(shared.options.drain_timeout, connection).await {
+                Ok(ended) => ended,
+                Err(_elapsed) => return Ended::CutOff,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(?peer, error, "connection broke off");
+    }
+    Ended::Finished
+}
+
+fn builder(options: &Options, protocol: Protocol, streams: &Streams) -> auto::Builder<Streams> {
+    // The version is settled: guessing it would wait for the first byte without a limit.
+    let builder = auto::Builder::new(streams.clone());
+    let mut builder = if protocol == Protocol::Http2 { builder.http2_only() } else { builder.http1_only() };
+    let Options { http2, limits, .. } = options;
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head_timeout);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(http2.max_streams)
+        .initial_stream_window_size(http2.stream_window_bytes)
+        .initial_connection_window_size(http2.connection_window_bytes())
+        .max_header_list_size(limits.head_bytes)
+        .keep_alive_interval(http2.keep_alive)
+        .keep_alive_timeout(http2.keep_alive_timeout);
+    builder
+}

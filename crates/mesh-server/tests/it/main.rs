@@ -1,0 +1,11 @@
+//! A server on loopback, called by tonic's own client over HTTP/2 and by one of h3 over HTTP/3.
+
+mod calls;
+mod deadlines;
+mod drain;
+mod fixture;
+mod http3_client;
+mod limits;
+mod metrics;
+mod tcp_client;
+mod trust;
