@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use identity::{RefusalReason, refusal_reason_of_alert};
+use identity::{RefusalReason, refusal_reason_of_quic};
 use membership::HelloError;
 use quinn::{ConnectionError, VarInt};
 
@@ -106,13 +106,11 @@ pub(crate) fn refused_by_other(error: &ConnectionError) -> Option<RefusalReason>
         }
         ConnectionError::ConnectionClosed(close) => {
             let text = String::from_utf8_lossy(&close.reason);
-            refusal_reason_of_alert(alert(u64::from(close.error_code))?, &text)
+            refusal_reason_of_quic(u64::from(close.error_code), &text)?
         }
         _ => return None,
     };
-    let is_about_us =
-        !matches!(reason, RefusalReason::Handshake | RefusalReason::ApplicationProtocol | RefusalReason::TlsVersion);
-    is_about_us.then_some(reason)
+    reason.is_about_identity().then_some(reason)
 }
 
 /// Returns the TLS alert behind a failed connection as a reason, whichever side raised it.
@@ -124,11 +122,5 @@ pub(crate) fn tls_reason(error: &ConnectionError) -> Option<RefusalReason> {
         }
         _ => return None,
     };
-    Some(refusal_reason_of_alert(alert(code)?, &text))
-}
-
-/// QUIC carries an alert as `0x100 + alert` (RFC 9001 §4.8).
-fn alert(code: u64) -> Option<u8> {
-    // Only codes from 0x100 to 0x1ff carry one: others do not fit.
-    (0x100..0x200).contains(&code).then(|| code.to_le_bytes()[0])
+    refusal_reason_of_quic(code, &text)
 }

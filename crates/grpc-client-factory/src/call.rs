@@ -89,7 +89,7 @@ impl Call {
                 Err(Unanswered::Unsent(back, _)) if unsent < UNSENT_MAX => {
                     unsent += 1;
                     connection.retire();
-                    request = *back;
+                    request = self.head.request(*back);
                 }
                 Err(Unanswered::Refused(_)) if refused < REFUSED_MAX && replay.is_some() => {
                     refused += 1;

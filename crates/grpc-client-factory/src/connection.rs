@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::{Request, Response};
 use identity::{Credentials, PeerRefused};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-use crate::error::FactoryError;
+use crate::error::{Cause, FactoryError};
 use crate::http2::{Http2, Unanswered};
+use crate::http3::Http3;
 use crate::request_body::{Fault, RequestBody};
-use crate::response_body::Source;
+use crate::response_body::{Broken, Source};
 use crate::target::{Protocol, Target};
 
 /// One connection to a target. Calls under way hold it; it closes when nobody does.
@@ -31,11 +32,26 @@ pub(crate) struct Connection {
     chain: Vec<CertificateDer<'static>>,
     /// What we showed, and judged the server by.
     credentials: Arc<Credentials>,
+    /// How long it took to connect.
+    pub(crate) took: Duration,
+}
+
+/// What a connection is made of.
+pub(crate) struct Made {
+    pub(crate) wire: Wire,
+    /// Most calls at a time.
+    pub(crate) slots_max: u32,
+    /// The certificates that the server has shown.
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) credentials: Arc<Credentials>,
+    /// How long it took to connect.
+    pub(crate) took: Duration,
 }
 
 #[derive(Debug)]
 pub(crate) enum Wire {
     Http2(Http2),
+    Http3(Http3),
 }
 
 /// A call's place on a connection: while it lives, so does the connection.
@@ -49,23 +65,26 @@ pub(crate) struct Slot {
 
 impl Slot {
     /// Says what an error means that ended an answer.
-    pub(crate) fn explain(&self, error: hyper::Error) -> Arc<FactoryError> {
-        let fault = self.fault.as_ref().and_then(Fault::read);
-        fault.unwrap_or_else(|| Arc::new(self.connection.explain(error)))
+    pub(crate) fn explain(&self, error: Broken) -> Arc<FactoryError> {
+        if let Some(fault) = self.fault.as_ref().and_then(Fault::read) {
+            return fault;
+        }
+        let Connection { target, wire, .. } = &*self.connection;
+        Arc::new(match (wire, error) {
+            (Wire::Http2(http2), Broken::Http2(error)) => http2.explain(target, error),
+            (Wire::Http3(http3), Broken::Http3(error)) => http3.explain(target, error),
+            (_, Broken::Http2(error)) => self.connection.explain_end(Arc::new(error)),
+            (_, Broken::Http3(error)) => self.connection.explain_end(Arc::new(error)),
+        })
     }
 }
 
 impl Connection {
-    pub(crate) fn new(
-        target: Target,
-        wire: Wire,
-        slots_max: u32,
-        chain: Vec<CertificateDer<'static>>,
-        credentials: Arc<Credentials>,
-    ) -> Self {
+    pub(crate) fn new(target: Target, made: Made) -> Self {
+        let Made { wire, slots_max, chain, credentials, took } = made;
         let slots = Arc::new(Semaphore::new(usize::try_from(slots_max).unwrap_or(Semaphore::MAX_PERMITS)));
-        let (is_retired, is_proven) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { target, wire, slots, slots_max, begun: AtomicU64::new(0), is_retired, is_proven, chain, credentials }
+        let (is_retired, is_proven, begun) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
+        Self { target, wire, slots, slots_max, begun, is_retired, is_proven, chain, credentials, took }
     }
 
     /// Returns whether it was made with the certificate that `credentials` show.
@@ -84,6 +103,7 @@ impl Connection {
         };
         match &self.wire {
             Wire::Http2(http2) => http2.condemn(error),
+            Wire::Http3(http3) => http3.condemn(error),
         }
         false
     }
@@ -95,6 +115,7 @@ impl Connection {
     pub(crate) const fn protocol(&self) -> Protocol {
         match self.wire {
             Wire::Http2(_) => Protocol::Http2,
+            Wire::Http3(_) => Protocol::Http3,
         }
     }
 
@@ -102,6 +123,7 @@ impl Connection {
     pub(crate) fn is_usable(&self) -> bool {
         let is_closed = match &self.wire {
             Wire::Http2(http2) => http2.is_closed(),
+            Wire::Http3(http3) => http3.is_closed(),
         };
         !is_closed && !self.is_retired.load(Ordering::Acquire)
     }
@@ -162,14 +184,32 @@ impl Connection {
     pub(crate) async fn send(&self, request: Request<RequestBody>) -> Result<Response<Source>, Unanswered> {
         let answer = match &self.wire {
             Wire::Http2(http2) => http2.send(&self.target, request).await?.map(Source::Http2),
+            Wire::Http3(http3) => http3.send(&self.target, request).await?.map(Source::Http3),
         };
         Ok(answer)
     }
 
-    /// Says what an error means that ended an answer.
-    pub(crate) fn explain(&self, error: hyper::Error) -> FactoryError {
+    /// Says what the end of the connection means.
+    pub(crate) fn explain_end(&self, cause: Cause) -> FactoryError {
         match &self.wire {
-            Wire::Http2(http2) => http2.explain(&self.target, error),
+            Wire::Http2(http2) => http2.explain_end(&self.target, cause),
+            Wire::Http3(http3) => http3.explain_end(&self.target, cause),
+        }
+    }
+
+    /// Returns the round-trip time and how many packets were sent, over HTTP/3.
+    pub(crate) fn progress(&self) -> Option<(Duration, u64)> {
+        match &self.wire {
+            Wire::Http2(_) => None,
+            Wire::Http3(http3) => Some(http3.progress()),
+        }
+    }
+
+    /// Ends it, and the calls on it with an error.
+    pub(crate) fn cut(&self) {
+        match &self.wire {
+            Wire::Http2(http2) => http2.cut(),
+            Wire::Http3(http3) => http3.cut(),
         }
     }
 }

@@ -143,6 +143,15 @@ impl FactoryError {
         }
     }
 
+    /// Returns whether another protocol would fare no better: who the two are stays the same.
+    pub(crate) const fn is_final(&self) -> bool {
+        match self {
+            Self::Tls(failure) => failure.reason.is_about_identity(),
+            Self::Closed | Self::Resolve { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Returns the error as a status, with itself as the source.
     #[must_use]
     pub fn status(self: &Arc<Self>) -> Status {

@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use http::uri::Authority;
 use identity::{CredentialSource, Credentials};
+use mesh_types::Endpoint;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::channel::Channel;
-use crate::link::{Link, wall_clock};
+use crate::http3_mode::Http3Mode;
+use crate::link::{Around, Link, wall_clock};
 use crate::profile::{Profile, ProfileError};
 use crate::target::Target;
 use crate::tasks::Tasks;
+use crate::udp::Udp;
 
 /// How often connections without calls are looked for.
 const SWEEP_PERIOD: Duration = Duration::from_millis(250);
@@ -27,6 +30,8 @@ pub struct FactoryOptions {
     /// Most pairs of target and profile that are kept at a time; from 1. Default 4,096. When there are more, those whose channels
     /// are all gone make room.
     pub links_max: usize,
+    /// Bytes of room asked of the system for UDP, each way. Default 4 MiB; less loses packets of bursts.
+    pub udp_buffer_bytes: usize,
     /// Seed of all chance, which spreads attempts to connect. Give each process its own. Default 0.
     pub seed: u64,
 }
@@ -44,7 +49,7 @@ impl Default for FactoryOptions {
             (Self::CONTROL_PLANE.to_owned(), Profile::control_plane()),
             (Self::DATA_PLANE.to_owned(), Profile::data_plane()),
         ];
-        Self { profiles: profiles.into(), links_max: 4_096, seed: 0 }
+        Self { profiles: profiles.into(), links_max: 4_096, udp_buffer_bytes: 4 * 1024 * 1024, seed: 0 }
     }
 }
 
@@ -108,15 +113,16 @@ pub struct ClientFactory {
 }
 
 struct Inner {
-    credentials: Arc<dyn CredentialSource>,
+    around: Around,
     profiles: HashMap<String, Arc<Profile>>,
     links_max: usize,
-    tasks: Arc<Tasks>,
     links: Mutex<Links>,
 }
 
 struct Links {
     by_key: HashMap<(Target, String), Arc<Link>>,
+    /// What was set at run time.
+    modes: HashMap<Endpoint, Http3Mode>,
     is_closed: bool,
     /// Seed of the next link.
     seed: u64,
@@ -134,10 +140,12 @@ impl ClientFactory {
             profiles.insert(name, Arc::new(profile));
         }
         let tasks = Arc::new(Tasks::new(Handle::try_current()?));
-        let links = Links { by_key: HashMap::new(), is_closed: false, seed: options.seed };
+        let links = Links { by_key: HashMap::new(), modes: HashMap::new(), is_closed: false, seed: options.seed };
         let links_max = options.links_max.max(1);
-        let inner = Arc::new(Inner { credentials, profiles, links_max, tasks, links: Mutex::new(links) });
-        inner.tasks.spawn(watch(Arc::downgrade(&inner), Arc::clone(&inner.credentials)));
+        let udp = Arc::new(Udp::new(options.udp_buffer_bytes));
+        let around = Around { credentials, tasks, udp };
+        let inner = Arc::new(Inner { around, profiles, links_max, links: Mutex::new(links) });
+        inner.around.tasks.spawn(watch(Arc::downgrade(&inner), Arc::clone(&inner.around.credentials)));
         Ok(Self { inner })
     }
 
@@ -152,14 +160,36 @@ impl ClientFactory {
             links.is_closed = true;
             links.by_key.drain().map(|(_, link)| link).collect()
         };
-        let connections: Vec<_> = links.iter().filter_map(|link| link.close()).collect();
+        let connections: Vec<_> = links.iter().flat_map(|link| link.close()).collect();
         for connection in connections {
             // Whoever is late is cut off below.
             if timeout_at(until, connection.finished()).await.is_err() {
                 break;
             }
         }
-        self.inner.tasks.end().await;
+        self.inner.around.tasks.end().await;
+        self.inner.around.udp.close().await;
+    }
+
+    /// Sets whether HTTP/3 is used to `endpoint`, whatever the profiles say; `None` leaves it to them again. Calls from now on keep
+    /// to it, those under way finish where they are.
+    ///
+    /// # Errors
+    /// It was set for [`FactoryOptions::links_max`] other endpoints.
+    pub fn set_http3(&self, endpoint: &Endpoint, mode: Option<Http3Mode>) -> Result<(), ChannelError> {
+        let mut links = self.inner.lock();
+        let links_max = self.inner.links_max;
+        match mode {
+            Some(_) if links.modes.len() >= links_max && !links.modes.contains_key(endpoint) => {
+                return Err(ChannelError::Full { links_max });
+            }
+            Some(mode) => links.modes.insert(endpoint.clone(), mode),
+            None => links.modes.remove(endpoint),
+        };
+        links.by_key.values().filter(|link| link.target().endpoint == *endpoint).for_each(|link| {
+            link.set_mode(mode.unwrap_or_else(|| link.profile().http3.mode));
+        });
+        Ok(())
     }
 
     /// Returns how many pairs of target and profile are kept, connected or not.
@@ -177,7 +207,7 @@ impl ClientFactory {
     /// Returns how many tasks run for it.
     #[must_use]
     pub fn tasks(&self) -> usize {
-        self.inner.tasks.len()
+        self.inner.around.tasks.len()
     }
 }
 
@@ -196,8 +226,9 @@ impl ChannelFactory for ClientFactory {
         }
         links.make_room(self.inner.links_max)?;
         links.seed = links.seed.wrapping_add(1);
-        let (credentials, tasks) = (Arc::clone(&self.inner.credentials), Arc::clone(&self.inner.tasks));
-        let link = Arc::new(Link::new(target.clone(), Arc::clone(knobs), credentials, tasks, links.seed));
+        let (around, mode) = (self.inner.around.clone(), links.modes.get(&target.endpoint).copied());
+        let mode = mode.unwrap_or(knobs.http3.mode);
+        let link = Arc::new(Link::new(target.clone(), Arc::clone(knobs), around, mode, links.seed));
         if links.is_closed {
             link.close();
         } else {
@@ -226,7 +257,7 @@ impl Inner {
     fn rest(&self, now: Instant) {
         let mut links = self.lock();
         links.by_key.retain(|_, link| {
-            link.renew(now);
+            link.tick(now);
             !link.rest(now) || Arc::strong_count(link) > 1
         });
     }

@@ -49,8 +49,8 @@ pub(crate) struct Dialled<D> {
 /// A call that came to nothing.
 #[derive(Debug)]
 pub(crate) enum Unanswered {
-    /// Nothing of it was sent; here it is back.
-    Unsent(Box<Request<RequestBody>>, FactoryError),
+    /// Nothing of it was sent; here is its body back.
+    Unsent(Box<RequestBody>, FactoryError),
     /// The server says that it took no notice of it.
     Refused(FactoryError),
     /// Nobody knows what became of it.
@@ -64,7 +64,7 @@ pub(crate) async fn dial(
     profile: &Profile,
     credentials: &Credentials,
     tasks: Spawner,
-) -> Result<Dialled<impl Future<Output = Option<hyper::Error>> + Send + 'static>, FactoryError> {
+) -> Result<Dialled<impl Future<Output = Option<Cause>> + Send + 'static>, FactoryError> {
     let tcp = connect(target, addresses, &profile.http2).await?;
     let note = TlsNote::default();
     let tls = handshake(target, tcp, credentials).await?;
@@ -72,7 +72,7 @@ pub(crate) async fn dial(
     let io = TokioIo::new(Watched::new(tls, note.clone()));
     let failed = |source| failed(target, Arc::new(source));
     let (sender, connection) = builder(&profile.http2, tasks.clone()).handshake(io).await.map_err(failed)?;
-    let driver = async move { connection.await.err() };
+    let driver = async move { connection.await.err().map(|error| Arc::new(error) as Cause) };
     Ok(Dialled { http2: Http2 { sender, note, tasks }, chain, driver })
 }
 
@@ -154,7 +154,7 @@ impl Http2 {
         let unsent = failure.take_message();
         let error = failure.into_error();
         match (unsent, is_refusal(&error)) {
-            (Some(unsent), _) => Err(Unanswered::Unsent(Box::new(unsent), self.explain(target, error))),
+            (Some(unsent), _) => Err(Unanswered::Unsent(Box::new(unsent.into_body()), self.explain(target, error))),
             (None, true) => {
                 let (endpoint, protocol) = (target.endpoint.clone(), PROTOCOL);
                 Err(Unanswered::Refused(FactoryError::Refused { endpoint, protocol }))
@@ -166,21 +166,31 @@ impl Http2 {
     /// Ends the connection and the calls on it, which are told that the server is not trusted any more.
     pub(crate) fn condemn(&self, error: rustls::Error) {
         self.note.set(error);
+        self.cut();
+    }
+
+    /// Ends the connection and the calls on it.
+    pub(crate) fn cut(&self) {
         self.tasks.cut();
     }
 
-    /// Says what an error of the connection means.
-    pub(crate) fn explain(&self, target: &Target, error: hyper::Error) -> FactoryError {
+    /// Says what the end of the connection means.
+    pub(crate) fn explain_end(&self, target: &Target, source: Cause) -> FactoryError {
         if let Some(tls) = self.note.read() {
             return TlsFailure::of_tls(target, PROTOCOL, tls.clone()).into();
         }
+        FactoryError::Lost { endpoint: target.endpoint.clone(), protocol: PROTOCOL, source }
+    }
+
+    /// Says what an error of the connection or a stream means.
+    pub(crate) fn explain(&self, target: &Target, error: hyper::Error) -> FactoryError {
         let (endpoint, protocol) = (target.endpoint.clone(), PROTOCOL);
-        match h2_error(&error) {
+        match h2_error(&error).filter(|_error| self.note.read().is_none()) {
             Some(h2) if h2.is_reset() && !h2.is_io() => {
                 let code = h2.reason().map_or(u64::MAX, |reason| u32::from(reason).into());
                 FactoryError::Reset { endpoint, protocol, code }
             }
-            _ => FactoryError::Lost { endpoint, protocol, source: Arc::new(error) },
+            _ => self.explain_end(target, Arc::new(error)),
         }
     }
 }

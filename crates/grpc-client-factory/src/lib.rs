@@ -2,8 +2,9 @@
 //!
 //! A [`ClientFactory`] makes [`Channel`]s, which the clients that tonic generates take as theirs. Channels to one [`Target`] with one
 //! [`Profile`] share a connection, made by the first call; who answers there must be whom the target names, by the certificate.
-//! Connections are made anew when they break, calls of which nothing was sent are sent on the next, and deadlines hold for the
-//! whole call. There is no way to an unencrypted connection, and none to a resumed session.
+//! HTTP/3 comes first and HTTP/2 serves where it does not work, which is remembered and looked at again from time to time
+//! ([`Http3Mode`]). Connections are made anew when they break, calls of which nothing was sent are sent on the next, and deadlines
+//! hold for the whole call. There is no way to an unencrypted connection, and none to a resumed session.
 //!
 //! ```
 //! use grpc_client_factory::{Channel, ChannelError, ChannelFactory, FactoryOptions, Target};
@@ -20,23 +21,30 @@ mod call;
 mod channel;
 mod connection;
 mod deadline;
+mod dial;
 mod error;
 mod factory;
 mod http2;
+mod http3;
+mod http3_mode;
 mod link;
 mod message_meter;
+mod policy;
 mod profile;
 mod request_body;
 mod response_body;
 mod target;
 mod tasks;
 mod tls_failure;
+mod udp;
 mod watched;
 
 pub use channel::{Channel, ResponseFuture};
 pub use error::{Cause, FactoryError};
 pub use factory::{BuildFactoryError, ChannelError, ChannelFactory, ClientFactory, FactoryOptions};
-pub use profile::{Http2Options, Profile, ProfileError};
+pub use h3_transport::QuicOptions;
+pub use http3_mode::{Http3Mode, ParseVersionPolicyError, VersionPolicy};
+pub use profile::{Http2Options, Http3Options, Profile, ProfileError};
 pub use response_body::ResponseBody;
 pub use target::{Protocol, Target};
 pub use tls_failure::{Refuser, TlsFailure};

@@ -1,55 +1,74 @@
-//! The way to one target: its connection, and how it comes to have one.
+//! The way to one target: its connections, and how it comes to have them.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use identity::{CredentialSource, Credentials};
 use peers_core::Entropy;
-use tokio::net::lookup_host;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::connection::{Connection, Wire};
-use crate::error::FactoryError;
-use crate::http2::{self, Dialled};
+use crate::connection::Connection;
+use crate::dial::{Attempt, Dial};
+use crate::error::{Cause, FactoryError};
+use crate::http3_mode::Http3Mode;
+use crate::policy::{Plan, Policy, StallWatch};
 use crate::profile::Profile;
 use crate::target::{Protocol, Target};
-use crate::tasks::{Spawner, Tasks};
-
-/// Addresses of one name that are tried.
-const ADDRESSES_MAX: usize = 8;
+use crate::tasks::Tasks;
+use crate::udp::Udp;
 
 /// What came of an attempt, for all who waited for it.
-type Outcome = Result<Arc<Connection>, Arc<FactoryError>>;
+pub(crate) type Outcome = Result<Arc<Connection>, Arc<FactoryError>>;
+
+/// What all links of a factory share.
+#[derive(Debug, Clone)]
+pub(crate) struct Around {
+    pub(crate) credentials: Arc<dyn CredentialSource>,
+    pub(crate) tasks: Arc<Tasks>,
+    pub(crate) udp: Arc<Udp>,
+}
 
 /// The way to one target with one profile. All channels to it share it.
 #[derive(Debug)]
 pub(crate) struct Link {
     target: Target,
     profile: Arc<Profile>,
-    credentials: Arc<dyn CredentialSource>,
-    tasks: Arc<Tasks>,
+    around: Around,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
+    http3: Option<Arc<Connection>>,
     http2: Option<Arc<Connection>>,
-    /// The attempt to connect that is under way.
+    policy: Policy,
+    /// The attempt to connect for which calls wait.
     attempt: Option<watch::Receiver<Option<Outcome>>>,
+    /// Attempts under way, those included that no call waits for any more.
+    dialling: u32,
     /// The last attempt's failure, which holds as long as the wait after it.
     failure: Option<Arc<FactoryError>>,
     backoff: Backoff,
     entropy: Entropy,
     is_closed: bool,
-    /// When the link was last seen in use, and how many calls its connection had begun then.
+    /// When the link was last seen in use, and how many calls its connections had begun then.
     used: (Instant, u64),
     /// When the connection is to be replaced by one with our new certificate.
     renew_at: Option<Instant>,
     /// Whether credentials have changed since the attempt under way began.
     is_outdated: bool,
+    stall_watch: StallWatch,
+    stalled: Option<Stalled>,
+}
+
+/// An HTTP/3 connection whose packets arrive nowhere, with calls that wait.
+#[derive(Debug)]
+struct Stalled {
+    connection: Arc<Connection>,
+    rtt: Duration,
+    since: Instant,
 }
 
 /// What a call finds.
@@ -60,25 +79,25 @@ enum Look {
 }
 
 impl Link {
-    pub(crate) fn new(
-        target: Target,
-        profile: Arc<Profile>,
-        credentials: Arc<dyn CredentialSource>,
-        tasks: Arc<Tasks>,
-        seed: u64,
-    ) -> Self {
+    pub(crate) fn new(target: Target, profile: Arc<Profile>, around: Around, mode: Http3Mode, seed: u64) -> Self {
+        let (now, http3) = (Instant::now(), &profile.http3);
         let state = State {
+            http3: None,
             http2: None,
+            policy: Policy::new(mode, http3.race_delay, http3.broken_min, http3.broken_max),
             attempt: None,
+            dialling: 0,
             failure: None,
             backoff: Backoff::new(profile.reconnect_min, profile.reconnect_max),
             entropy: Entropy::seeded(seed),
             is_closed: false,
-            used: (Instant::now(), 0),
+            used: (now, 0),
             renew_at: None,
             is_outdated: false,
+            stall_watch: StallWatch::new(now.into_std()),
+            stalled: None,
         };
-        Self { target, profile, credentials, tasks, state: Mutex::new(state) }
+        Self { target, profile, around, state: Mutex::new(state) }
     }
 
     pub(crate) const fn target(&self) -> &Target {
@@ -107,7 +126,7 @@ impl Link {
 
     fn look(self: &Arc<Self>) -> Look {
         let mut state = self.lock();
-        if let Some(connection) = state.http2.as_ref().filter(|connection| connection.is_usable()) {
+        if let Some(connection) = state.usable() {
             return Look::Connected(Arc::clone(connection));
         }
         if state.is_closed {
@@ -127,43 +146,52 @@ impl Link {
     /// Begins an attempt. It goes on when the call that asked for it is given up.
     fn begin(self: &Arc<Self>, state: &mut State) -> watch::Receiver<Option<Outcome>> {
         let (tell, told) = watch::channel(None);
+        // An attempt that goes on in the background tries HTTP/3 already.
+        let plan = if state.dialling > 0 && state.policy.mode() == Http3Mode::Auto {
+            Plan::Http2
+        } else {
+            state.policy.plan()
+        };
         state.attempt = Some(told.clone());
         state.is_outdated = false;
-        let dial = Dial {
-            target: self.target.clone(),
-            profile: Arc::clone(&self.profile),
-            credentials: Arc::clone(&self.credentials),
-            tasks: Arc::downgrade(&self.tasks),
-            link: Arc::downgrade(self),
-        };
-        self.tasks.spawn(async move {
-            let link = Weak::clone(&dial.link);
-            let result = dial.run().await;
-            if let Some(link) = link.upgrade() {
-                tell.send_replace(Some(link.dialled(result)));
-            }
-        });
+        state.dialling += 1;
+        let attempt = Attempt { dial: self.dial(), tell };
+        self.around.tasks.spawn(attempt.run(plan));
         told
     }
 
-    fn dialled(&self, result: Result<Arc<Connection>, FactoryError>) -> Outcome {
+    fn dial(self: &Arc<Self>) -> Dial {
+        let Around { credentials, tasks, udp } = self.around.clone();
+        let (target, profile) = (self.target.clone(), Arc::clone(&self.profile));
+        Dial { target, profile, credentials, tasks: Arc::downgrade(&tasks), udp, link: Arc::downgrade(self) }
+    }
+
+    /// Takes in what came of a handshake.
+    pub(crate) fn dialled(&self, result: Result<Arc<Connection>, FactoryError>) -> Outcome {
         let mut state = self.lock();
         state.attempt = None;
         match result {
             Ok(_) if state.is_closed => Err(Arc::new(FactoryError::Closed)),
             Ok(connection) => {
-                state.used = (Instant::now(), 0);
-                state.renew_at = None;
-                if let Some(old) = state.http2.replace(Arc::clone(&connection)) {
-                    old.retire();
-                }
+                state.connected(&connection);
                 if state.is_outdated {
-                    self.judge(&mut state, &self.credentials.current(), wall_clock());
+                    self.judge(&mut state, &self.around.credentials.current(), wall_clock());
                 }
                 Ok(connection)
             }
             Err(error) => Err(state.failed(error)),
         }
+    }
+
+    pub(crate) fn attempt_over(&self) {
+        let mut state = self.lock();
+        state.dialling = state.dialling.saturating_sub(1);
+    }
+
+    /// Takes in that HTTP/3 has failed where HTTP/2 works.
+    pub(crate) fn http3_failed(&self, error: &FactoryError) {
+        tracing::debug!(target = %self.target, error = error as &dyn std::error::Error, "HTTP/3 does not work; calls go over HTTP/2");
+        self.lock().http3_failed();
     }
 
     /// Notes that the server has answered, which is when a connection counts as good: what it thinks of our certificate shows
@@ -175,26 +203,71 @@ impl Link {
     }
 
     /// Takes in that a connection has ended. If the server had answered nothing on it, that counts as a failure to connect.
-    fn ended(&self, connection: &Connection, error: hyper::Error) {
-        if !connection.is_proven() {
-            let error = connection.explain(error);
-            self.lock().failed(error);
+    pub(crate) fn ended(&self, connection: &Connection, cause: Cause) {
+        if connection.is_proven() {
+            return;
+        }
+        let error = connection.explain_end(cause);
+        let mut state = self.lock();
+        if connection.protocol() == Protocol::Http3 && !error.is_final() {
+            state.http3_failed();
+        }
+        state.failed(error);
+    }
+
+    /// Sets whether HTTP/3 is used, from the next call on. Calls under way go on where they are.
+    pub(crate) fn set_mode(self: &Arc<Self>, mode: Http3Mode) {
+        let mut state = self.lock();
+        if state.policy.mode() == mode {
+            return;
+        }
+        state.policy.set_mode(mode);
+        let unwanted = match mode {
+            Http3Mode::Off => state.http3.take(),
+            Http3Mode::Only => state.http2.take(),
+            Http3Mode::Auto => None,
+        };
+        if let Some(connection) = unwanted {
+            connection.retire();
+        }
+        self.probe(&mut state, Instant::now());
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(self: &Arc<Self>, now: Instant) {
+        let mut state = self.lock();
+        let is_due = state.renew_at.is_some_and(|at| at <= now);
+        if is_due && state.dialling == 0 && !state.backoff.holds(now.into_std()) && !state.is_closed {
+            // Until it has worked, calls go on over the old connection.
+            self.begin(&mut state);
+        }
+        if state.finds_stall(now, self.profile.http3.stall) && state.attempt.is_none() {
+            self.begin(&mut state);
+        }
+        state.give_up_stalled(now, self.profile.http3.stall);
+        self.probe(&mut state, now);
+    }
+
+    /// Looks in the background whether HTTP/3 works, while calls go over HTTP/2.
+    fn probe(self: &Arc<Self>, state: &mut State, now: Instant) {
+        let has_only_http2 = state.usable().is_some_and(|connection| connection.protocol() == Protocol::Http2);
+        if has_only_http2 && state.dialling == 0 && !state.is_closed && state.policy.may_probe(now.into_std()) {
+            state.dialling += 1;
+            self.around.tasks.spawn(self.dial().probe());
         }
     }
 
-    /// Lets go of a connection that has had no calls for as long as the profile says. Returns whether nothing is left.
+    /// Lets go of connections that have had no calls for as long as the profile says. Returns whether nothing is left.
     pub(crate) fn rest(&self, now: Instant) -> bool {
         let mut state = self.lock();
-        let (busy, begun) = match &state.http2 {
-            Some(connection) => (connection.in_flight() > 0, connection.begun()),
-            None => (state.attempt.is_some(), 0),
-        };
+        let busy = state.attempt.is_some() || state.connections().any(|connection| connection.in_flight() > 0);
+        let begun = state.connections().map(|connection| connection.begun()).sum();
         if busy || begun != state.used.1 {
             state.used = (now, begun);
         }
         let is_idle = now.duration_since(state.used.0) >= self.profile.idle_timeout;
-        if is_idle && let Some(connection) = state.http2.take() {
-            connection.retire();
+        if is_idle {
+            state.let_go();
         }
         is_idle
     }
@@ -208,40 +281,32 @@ impl Link {
     }
 
     fn judge(&self, state: &mut State, credentials: &Credentials, now: SystemTime) {
-        let Some(connection) = state.http2.clone() else { return };
-        if !connection.recheck(credentials, now) {
-            state.http2 = None;
-        } else if !connection.shows(credentials) {
+        let mut shows_old = false;
+        let mut keep = |connection: Arc<Connection>| {
+            let is_trusted = connection.recheck(credentials, now);
+            shows_old |= is_trusted && !connection.shows(credentials);
+            is_trusted.then_some(connection)
+        };
+        state.http3 = state.http3.take().and_then(&mut keep);
+        state.http2 = state.http2.take().and_then(&mut keep);
+        if shows_old {
             let spread_ms = u64::try_from(self.profile.renew_within.as_millis()).unwrap_or(u64::MAX).max(1);
             let wait = Duration::from_millis(state.entropy.next_u64() % spread_ms);
             state.renew_at = Some(Instant::now() + wait);
         }
     }
 
-    /// Replaces the connection if its time has come. Until that has worked, calls go on over the old one.
-    pub(crate) fn renew(self: &Arc<Self>, now: Instant) {
-        let mut state = self.lock();
-        let is_due = state.renew_at.is_some_and(|at| at <= now);
-        if is_due && state.attempt.is_none() && !state.backoff.holds(now.into_std()) && !state.is_closed {
-            self.begin(&mut state);
-        }
-    }
-
-    /// Lets no new call begin; returns the connection that may have calls under way.
-    pub(crate) fn close(&self) -> Option<Arc<Connection>> {
+    /// Lets no new call begin; returns the connections that may have calls under way.
+    pub(crate) fn close(&self) -> Vec<Arc<Connection>> {
         let mut state = self.lock();
         state.is_closed = true;
-        let connection = state.http2.take();
-        if let Some(connection) = &connection {
-            connection.retire();
-        }
-        connection
+        state.let_go()
     }
 
     /// Returns what the link's connection speaks, and how many calls are under way on it; `None` without one.
     pub(crate) fn current(&self) -> Option<(Protocol, usize)> {
         let state = self.lock();
-        let connection = state.http2.as_ref().filter(|connection| connection.is_usable())?;
+        let connection = state.usable()?;
         Some((connection.protocol(), connection.in_flight()))
     }
 
@@ -252,6 +317,37 @@ impl Link {
 }
 
 impl State {
+    fn connections(&self) -> impl Iterator<Item = &Arc<Connection>> {
+        self.http3.iter().chain(&self.http2)
+    }
+
+    /// Returns the connection for the next call: HTTP/3 if there is one.
+    fn usable(&self) -> Option<&Arc<Connection>> {
+        self.connections().find(|connection| connection.is_usable())
+    }
+
+    fn connected(&mut self, connection: &Arc<Connection>) {
+        let now = Instant::now();
+        self.used = (now, 0);
+        self.renew_at = None;
+        let is_http3 = connection.protocol() == Protocol::Http3;
+        let unwanted = if is_http3 { Http3Mode::Off } else { Http3Mode::Only };
+        if self.policy.mode() == unwanted {
+            // It was set while we dialled: those who wait have this one, and nobody else.
+            return;
+        }
+        let replaced = if is_http3 {
+            self.policy.http3_worked(connection.took);
+            self.stall_watch = StallWatch::new(now.into_std());
+            [self.http3.replace(Arc::clone(connection)), self.http2.take()]
+        } else {
+            [self.http2.replace(Arc::clone(connection)), None]
+        };
+        for old in replaced.into_iter().flatten() {
+            old.retire();
+        }
+    }
+
     fn failed(&mut self, error: FactoryError) -> Arc<FactoryError> {
         let random = self.entropy.next_u64();
         self.backoff.failed(Instant::now().into_std(), random);
@@ -259,60 +355,55 @@ impl State {
         self.failure = Some(Arc::clone(&error));
         error
     }
+
+    fn http3_failed(&mut self) {
+        let random = self.entropy.next_u64();
+        self.policy.http3_failed(Instant::now().into_std(), random);
+    }
+
+    /// Looks whether the packets of the HTTP/3 connection arrive nowhere. If so, no new call begins on it.
+    fn finds_stall(&mut self, now: Instant, stall: Duration) -> bool {
+        let busy = self.http3.as_ref().filter(|connection| connection.in_flight() > 0);
+        let Some((rtt, sent)) = busy.and_then(|connection| connection.progress()) else {
+            self.stall_watch = StallWatch::new(now.into_std());
+            return false;
+        };
+        if !self.stall_watch.look(now.into_std(), rtt, sent, stall) {
+            return false;
+        }
+        let Some(connection) = self.http3.take() else { return false };
+        connection.retire();
+        self.http3_failed();
+        tracing::warn!(target = %connection.target(), "packets over HTTP/3 arrive nowhere; new calls go over HTTP/2");
+        self.stalled = Some(Stalled { connection, rtt, since: now });
+        true
+    }
+
+    /// Ends a connection that is still stalled while HTTP/2 works: its calls fail instead of waiting for their deadlines.
+    fn give_up_stalled(&mut self, now: Instant, stall: Duration) {
+        let works = self.http2.as_ref().is_some_and(|connection| connection.is_usable());
+        self.stalled = self.stalled.take().filter(|stalled| {
+            let progress = stalled.connection.progress();
+            let waits = stalled.connection.in_flight() > 0 && progress.is_some_and(|(rtt, _)| rtt == stalled.rtt);
+            let is_over = waits && works && now.duration_since(stalled.since) >= stall;
+            if is_over {
+                stalled.connection.cut();
+            }
+            waits && !is_over
+        });
+    }
+
+    fn let_go(&mut self) -> Vec<Arc<Connection>> {
+        let connections: Vec<_> = [self.http3.take(), self.http2.take()].into_iter().flatten().collect();
+        for connection in &connections {
+            connection.retire();
+        }
+        connections
+    }
 }
 
 /// Certificates are judged by it, as rustls does in each handshake.
 #[expect(clippy::disallowed_methods, reason = "the edge: whether a certificate is valid is asked now")]
 pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
-}
-
-/// One attempt to connect. It holds nothing that owns its task.
-struct Dial {
-    target: Target,
-    profile: Arc<Profile>,
-    credentials: Arc<dyn CredentialSource>,
-    tasks: Weak<Tasks>,
-    link: Weak<Link>,
-}
-
-impl Dial {
-    async fn run(self) -> Result<Arc<Connection>, FactoryError> {
-        let after = self.profile.connect_timeout;
-        let Ok(result) = timeout(after, self.http2()).await else {
-            let (endpoint, protocol) = (self.target.endpoint.clone(), Protocol::Http2);
-            return Err(FactoryError::ConnectTimeout { endpoint, protocol, after });
-        };
-        result
-    }
-
-    async fn http2(&self) -> Result<Arc<Connection>, FactoryError> {
-        let credentials = self.credentials.current();
-        let addresses = self.resolve().await?;
-        let spawner = Spawner::new(Weak::clone(&self.tasks));
-        let Dialled { http2, chain, driver } =
-            http2::dial(&self.target, &addresses, &self.profile, &credentials, spawner).await?;
-        let slots = self.profile.http2.max_streams;
-        let wire = Wire::Http2(http2);
-        let connection = Arc::new(Connection::new(self.target.clone(), wire, slots, chain, credentials));
-        let tasks = self.tasks.upgrade().ok_or(FactoryError::Closed)?;
-        let (link, ended) = (Weak::clone(&self.link), Arc::downgrade(&connection));
-        tasks.spawn(async move {
-            let error = driver.await;
-            if let (Some(error), Some(link), Some(ended)) = (error, link.upgrade(), ended.upgrade()) {
-                link.ended(&ended, error);
-            }
-        });
-        Ok(connection)
-    }
-
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, FactoryError> {
-        let endpoint = &self.target.endpoint;
-        if let Some(address) = endpoint.socket_addr() {
-            return Ok(vec![address]);
-        }
-        let found = lookup_host((endpoint.host(), endpoint.port())).await;
-        let addresses = found.map_err(|source| FactoryError::Resolve { endpoint: endpoint.clone(), source })?;
-        Ok(addresses.take(ADDRESSES_MAX).collect())
-    }
 }

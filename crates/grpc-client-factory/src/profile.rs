@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use h3_transport::QuicOptions;
+
+use crate::http3_mode::Http3Mode;
+
 /// How calls of one kind are made. Start from [`Profile::control_plane`] or [`Profile::data_plane`] and change what must differ.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
@@ -29,6 +33,8 @@ pub struct Profile {
     pub max_receive_bytes: usize,
     /// Connections over HTTP/2.
     pub http2: Http2Options,
+    /// Connections over HTTP/3, and when there are any.
+    pub http3: Http3Options,
 }
 
 /// Connections over HTTP/2.
@@ -48,6 +54,30 @@ pub struct Http2Options {
     /// Longest that sent bytes may stay without an acknowledgement before the system gives the connection up
     /// (`TCP_USER_TIMEOUT`). Control plane: 10 s, data plane: 15 s.
     pub unacknowledged_timeout: Duration,
+}
+
+/// Connections over HTTP/3, and when there are any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http3Options {
+    /// Whether HTTP/3 is used. Both planes: [`Http3Mode::Auto`].
+    pub mode: Http3Mode,
+    /// For how long HTTP/3 is tried alone before HTTP/2 joins; 1 ms to 10 s. A target whose handshake is known to be quick gets three
+    /// times that instead, if it is less. Both planes: 300 ms. Shorter makes first calls quicker where UDP is blocked, and more
+    /// connections that nobody needs.
+    pub race_delay: Duration,
+    /// For how long HTTP/3 is left alone after it has failed where HTTP/2 worked; each further failure doubles it. Both planes: 1 s.
+    pub broken_min: Duration,
+    /// Longest that [`Http3Options::broken_min`] grows to. Both planes: 5 min.
+    pub broken_max: Duration,
+    /// How long none of our packets may be acknowledged while calls are under way before new calls go over HTTP/2; 100 ms to 60 s.
+    /// After the same time once more, with HTTP/2 working, the calls under way are given up. Both planes: 1 s.
+    pub stall: Duration,
+    /// Most calls at a time on one connection; more wait for their turn. The server's own limit holds too. Control plane: 256, data
+    /// plane: 1,024.
+    pub max_streams: u32,
+    /// How connections carry their packets. Control plane: windows of 256 KiB and 8 MiB, keep-alive 5 s, idle timeout 20 s; data
+    /// plane: 1 MiB and 16 MiB, 10 s, 30 s. `max_streams` in it bounds what servers may open, which is nothing.
+    pub quic: QuicOptions,
 }
 
 const KIB: u32 = 1024;
@@ -74,12 +104,29 @@ impl Profile {
                 ping_timeout: Duration::from_secs(5),
                 unacknowledged_timeout: Duration::from_secs(10),
             },
+            http3: Http3Options {
+                mode: Http3Mode::Auto,
+                race_delay: Duration::from_millis(300),
+                broken_min: Duration::from_secs(1),
+                broken_max: Duration::from_mins(5),
+                stall: Duration::from_secs(1),
+                max_streams: 256,
+                quic: QuicOptions {
+                    stream_window_bytes: 256 * KIB,
+                    send_window_bytes: 8 * MIB as u64,
+                    max_streams: 0,
+                    keep_alive: Some(Duration::from_secs(5)),
+                    idle_timeout: Duration::from_secs(20),
+                    initial_rtt: Duration::from_millis(100),
+                },
+            },
         }
     }
 
     /// Returns the profile of calls that the mesh is there for: large messages, deadlines by the caller only.
     #[must_use]
-    pub const fn data_plane() -> Self {
+    pub fn data_plane() -> Self {
+        let Self { http3, .. } = Self::control_plane();
         Self {
             head_timeout: None,
             max_send_bytes: 64 * MIB as usize,
@@ -91,6 +138,17 @@ impl Profile {
                 ping_interval: Duration::from_secs(10),
                 ping_timeout: Duration::from_secs(5),
                 unacknowledged_timeout: Duration::from_secs(15),
+            },
+            http3: Http3Options {
+                max_streams: 1024,
+                quic: QuicOptions {
+                    stream_window_bytes: MIB,
+                    send_window_bytes: 16 * u64::from(MIB),
+                    keep_alive: Some(Duration::from_secs(10)),
+                    idle_timeout: Duration::from_secs(30),
+                    ..http3.quic
+                },
+                ..http3
             },
             ..Self::control_plane()
         }
@@ -121,7 +179,23 @@ impl Profile {
         number("http2.max_streams", http2.max_streams.into(), 1, 65_536)?;
         number("http2.stream_window", http2.stream_window.into(), 65_535, (1 << 31) - 1)?;
         let demand = u64::from(http2.max_streams) * u64::from(http2.stream_window);
-        number("http2.connection_window", http2.connection_window.into(), demand, (1 << 31) - 1)
+        number("http2.connection_window", http2.connection_window.into(), demand, (1 << 31) - 1)?;
+        self.http3.check()
+    }
+}
+
+impl Http3Options {
+    fn check(&self) -> Result<(), ProfileError> {
+        let (ms, s) = (Duration::from_millis, Duration::from_secs);
+        within("http3.race_delay", self.race_delay, ms(1), s(10))?;
+        within("http3.broken_min", self.broken_min, ms(1), s(3_600))?;
+        within("http3.broken_max", self.broken_max, self.broken_min, s(86_400))?;
+        within("http3.stall", self.stall, ms(100), s(60))?;
+        number("http3.max_streams", self.max_streams.into(), 1, 65_536)?;
+        number("http3.quic.stream_window_bytes", self.quic.stream_window_bytes.into(), 16_384, (1 << 30) - 1)?;
+        within("http3.quic.idle_timeout", self.quic.idle_timeout, s(1), s(600))?;
+        let keep_alive = self.quic.keep_alive.unwrap_or(self.quic.idle_timeout);
+        within("http3.quic.keep_alive", keep_alive, ms(100), self.quic.idle_timeout)
     }
 }
 

@@ -13,6 +13,7 @@ use tonic::Status;
 use crate::connection::Slot;
 use crate::deadline::Timer;
 use crate::error::FactoryError;
+use crate::http3::Answer;
 use crate::message_meter::MessageMeter;
 
 /// The body of an answer. Dropped before its end, it takes the call back: the server is told.
@@ -36,6 +37,14 @@ type Part = Result<Frame<Bytes>, Arc<FactoryError>>;
 #[derive(Debug)]
 pub(crate) enum Source {
     Http2(Incoming),
+    Http3(Answer),
+}
+
+/// What its transport says of an answer that was broken off.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    Http2(hyper::Error),
+    Http3(h3::error::StreamError),
 }
 
 impl ResponseBody {
@@ -53,7 +62,10 @@ impl Open {
             return Poll::Ready(Some(Err(Arc::new(FactoryError::Deadline { endpoint, after }))));
         }
         let frame = match &mut self.source {
-            Source::Http2(incoming) => ready!(Pin::new(incoming).poll_frame(cx)),
+            Source::Http2(incoming) => {
+                ready!(Pin::new(incoming).poll_frame(cx)).map(|frame| frame.map_err(Broken::Http2))
+            }
+            Source::Http3(answer) => ready!(answer.poll_frame(cx)).map(|frame| frame.map_err(Broken::Http3)),
         };
         Poll::Ready(frame.map(|frame| {
             let frame = frame.map_err(|error| self.slot.explain(error))?;
@@ -99,6 +111,7 @@ impl Body for ResponseBody {
         match &self.open {
             None => true,
             Some(Open { source: Source::Http2(incoming), .. }) => incoming.is_end_stream(),
+            Some(Open { source: Source::Http3(_), .. }) => false,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use identity::{PeerRefused, RefusalReason, refusal_reason};
+use identity::{PeerRefused, RefusalReason, refusal_reason, refusal_reason_of_quic};
+use quinn::ConnectionError;
 use rustls::Error as TlsError;
 
 use crate::error::Cause;
@@ -50,6 +51,20 @@ impl TlsFailure {
         let refuser = if matches!(error, TlsError::AlertReceived(_)) { Refuser::Peer } else { Refuser::Us };
         let reason = refusal_reason(&error);
         Self { target: target.clone(), protocol, refuser, reason, source: std::sync::Arc::new(error) }
+    }
+
+    /// Makes it of how a QUIC connection ended, if that is about who the two are.
+    pub(crate) fn of_quic(target: &Target, error: &ConnectionError) -> Option<Self> {
+        let (refuser, code, text) = match error {
+            ConnectionError::TransportError(error) => (Refuser::Us, u64::from(error.code), error.reason.clone()),
+            ConnectionError::ConnectionClosed(close) => {
+                (Refuser::Peer, u64::from(close.error_code), String::from_utf8_lossy(&close.reason).into_owned())
+            }
+            _ => return None,
+        };
+        let reason = refusal_reason_of_quic(code, &text).filter(|reason| reason.is_about_identity())?;
+        let source = std::sync::Arc::new(error.clone());
+        Some(Self { target: target.clone(), protocol: Protocol::Http3, refuser, reason, source })
     }
 
     /// Makes it of our judgement of who answered.

@@ -48,7 +48,7 @@ pub use files::{FileCredentials, FileOptions};
 pub use live::live_server_config;
 pub use peer::{PeerRefused, ReadSpiffeIdError};
 pub use presented::Presented;
-pub use refusal::{RefusalReason, refusal_reason, refusal_reason_of_alert};
+pub use refusal::{RefusalReason, refusal_reason, refusal_reason_of_alert, refusal_reason_of_quic};
 pub use revocation_error::{LearnRevocationsError, RevocationFileError};
 pub use revocation_list::{CrlNumber, RevocationHead};
 pub use revocations::{Learnt, Revocations, StaleLists};

@@ -45,6 +45,12 @@ pub enum RefusalReason {
 }
 
 impl RefusalReason {
+    /// Returns whether it is about who the two are, and not about what they speak.
+    #[must_use]
+    pub const fn is_about_identity(self) -> bool {
+        !matches!(self, Self::Handshake | Self::ApplicationProtocol | Self::TlsVersion)
+    }
+
     /// Returns the reason in `snake_case`, for metric labels.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -127,6 +133,15 @@ pub fn refusal_reason_of_alert(alert: u8, text: &str) -> RefusalReason {
     }
 }
 
+/// Returns why a QUIC handshake failed, from the error code and the text that its connection was closed with; `None` if the code
+/// carries no alert.
+#[must_use]
+pub fn refusal_reason_of_quic(code: u64, text: &str) -> Option<RefusalReason> {
+    // RFC 9001 §4.8: 0x100 + alert.
+    let alert = u8::try_from(code.checked_sub(0x100)?);
+    alert.map_or(None, |alert| Some(refusal_reason_of_alert(alert, text)))
+}
+
 /// What rustls writes of a certificate whose time is to come.
 const NOT_YET_VALID: &str = "certificate not valid yet";
 
@@ -192,6 +207,13 @@ mod tests {
         let late = CertificateError::ExpiredContext { time: at(2), not_after: at(1) };
         let reason = |error: CertificateError| refusal_reason_of_alert(45, &TlsError::from(error).to_string());
         assert_eq!((reason(early), reason(late)), (RefusalReason::NotYetValid, RefusalReason::Expired));
+    }
+
+    #[test]
+    fn only_quic_codes_of_alerts_have_a_reason() {
+        let of = |code| refusal_reason_of_quic(code, "");
+        assert_eq!((of(0x100 + 44), of(0x100 + 48)), (Some(RefusalReason::Revoked), Some(RefusalReason::UnknownCa)));
+        assert_eq!((of(0xff), of(0x200), of(44)), (None, None, None));
     }
 
     #[test]

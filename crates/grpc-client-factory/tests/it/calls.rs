@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use grpc_client_factory::Protocol;
+use grpc_client_factory::{Profile, Protocol};
 use test_rpc::Calls;
 use test_rpc::rpc::{EchoReply, EchoRequest, Failure, StreamRequest, Summary};
 use tonic::{Code, Request};
 
-use crate::support::{Outcome, Pair, held, says};
+use crate::support::{Outcome, Pair, held, over_http2, says};
 
 fn reply(text: &'static str, index: u64) -> EchoReply {
     EchoReply { payload: Bytes::from_static(text.as_bytes()), index }
@@ -67,7 +67,7 @@ async fn failures_come_with_details_and_metadata() -> Outcome {
 
 #[tokio::test]
 async fn a_large_message_comes_back_whole() -> Outcome {
-    let pair = Pair::with(grpc_client_factory::Profile::data_plane()).await;
+    let pair = Pair::with(over_http2(Profile::data_plane())).await;
     let bytes: Vec<u8> = (0..8 << 20).map(|place: u32| place.to_le_bytes()[1]).collect();
     let mut client = pair.client().max_decoding_message_size(64 << 20);
     let request = EchoRequest { payload: bytes.clone().into(), ..EchoRequest::default() };

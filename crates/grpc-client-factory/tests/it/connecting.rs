@@ -98,8 +98,14 @@ async fn no_call_is_lost_while_the_server_drains_again_and_again() {
         });
     }
     for third in 1..=3 {
-        pair.serving.echo.wait_for(|calls| calls.ended >= third * 1_500).await;
-        pair.serving.drain();
+        let ended = pair.serving.echo.wait_for(|calls| calls.ended >= third * 1_500);
+        let mut ended = std::pin::pin!(ended);
+        loop {
+            tokio::select! {
+                _ = &mut ended => break pair.serving.drain(),
+                Some(done) = callers.join_next() => done.expect("no panic").expect("a call was lost"),
+            }
+        }
     }
     for outcome in callers.join_all().await {
         outcome.expect("a call was lost");

@@ -4,5 +4,7 @@ mod calls;
 mod certificates;
 mod connecting;
 mod deadlines;
+mod http3;
 mod limits;
+mod quic;
 mod support;

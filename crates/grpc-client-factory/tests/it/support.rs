@@ -1,14 +1,14 @@
 //! A small mesh: its CA, tonic's own server behind mutual TLS, and factories.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use grpc_client_factory::{Channel, ChannelFactory as _, ClientFactory, FactoryOptions, Profile, Target};
+use grpc_client_factory::{Channel, ChannelFactory as _, ClientFactory, FactoryOptions, Http3Mode, Profile, Target};
 use identity::{CredentialSource, Credentials, ExpectedPeer, live_server_config};
 use mesh_types::Endpoint;
 use test_authority::Authority;
@@ -18,7 +18,7 @@ use test_rpc::rpc::echo_client::EchoClient;
 use test_rpc::rpc::echo_server::EchoServer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -89,11 +89,11 @@ async fn accept(
 ) {
     let acceptor = TlsAcceptor::from(live_server_config(credentials, &[b"h2"]));
     let mut tasks = JoinSet::new();
+    let queue = Queue::default();
     loop {
-        let (hand_over, connections) = mpsc::channel(64);
-        let incoming = stream::unfold(connections, |mut connections| async move {
-            let connection: TlsStream<TcpStream> = connections.recv().await?;
-            Some((Ok::<_, std::io::Error>(connection), connections))
+        let incoming = stream::unfold(queue.clone(), |queue| async move {
+            let connection = queue.pop().await;
+            Some((Ok::<_, std::io::Error>(connection), queue))
         });
         let (drain, mut drained) = (drains.clone(), drains.clone());
         let server = Server::builder().add_service(
@@ -113,17 +113,42 @@ async fn accept(
                     let (tcp, _) = connection.expect("a connection");
                     accepted.fetch_add(1, Ordering::SeqCst);
                     tcp.set_nodelay(true).expect("a socket");
-                    tasks.spawn(greet(acceptor.clone(), tcp, hand_over.clone()));
+                    tasks.spawn(greet(acceptor.clone(), tcp, queue.clone()));
                 }
             }
         }
     }
 }
 
+/// Connections for whichever server takes them: what is accepted while one stops is served by the next.
+#[derive(Clone, Default)]
+struct Queue {
+    connections: Arc<Mutex<VecDeque<TlsStream<TcpStream>>>>,
+    more: Arc<Notify>,
+}
+
+impl Queue {
+    fn push(&self, connection: TlsStream<TcpStream>) {
+        self.connections.lock().expect("nobody panics with it").push_back(connection);
+        self.more.notify_waiters();
+    }
+
+    async fn pop(&self) -> TlsStream<TcpStream> {
+        loop {
+            let mut more = std::pin::pin!(self.more.notified());
+            more.as_mut().enable();
+            if let Some(connection) = self.connections.lock().expect("nobody panics with it").pop_front() {
+                return connection;
+            }
+            more.await;
+        }
+    }
+}
+
 /// Shakes hands. Who is refused gets the alert before the connection ends.
-async fn greet(acceptor: TlsAcceptor, tcp: TcpStream, hand_over: mpsc::Sender<TlsStream<TcpStream>>) {
+async fn greet(acceptor: TlsAcceptor, tcp: TcpStream, queue: Queue) {
     match acceptor.accept(tcp).into_fallible().await {
-        Ok(tls) => drop(hand_over.send(tls).await),
+        Ok(tls) => queue.push(tls),
         Err((_, mut tcp)) => {
             drop(tcp.shutdown().await);
             let mut rest = [0; 4096];
@@ -133,10 +158,16 @@ async fn greet(acceptor: TlsAcceptor, tcp: TcpStream, hand_over: mpsc::Sender<Tl
     }
 }
 
-/// The control-plane profile, changed.
+/// The control-plane profile without HTTP/3, changed.
 pub(crate) fn profile(change: impl FnOnce(&mut Profile)) -> Profile {
-    let mut profile = Profile::control_plane();
+    let mut profile = over_http2(Profile::control_plane());
     change(&mut profile);
+    profile
+}
+
+/// The profile, without HTTP/3.
+pub(crate) fn over_http2(mut profile: Profile) -> Profile {
+    profile.http3.mode = Http3Mode::Off;
     profile
 }
 
@@ -157,8 +188,9 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
+    /// A client that speaks HTTP/2 only, as the server does.
     pub(crate) async fn new() -> Self {
-        Self::with(Profile::control_plane()).await
+        Self::with(over_http2(Profile::control_plane())).await
     }
 
     pub(crate) async fn with(profile: Profile) -> Self {
