@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Response, Uri};
-use tokio::time::Instant;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use tokio::time::{Instant, sleep_until};
+use tonic::Code;
 
 use crate::connection::Slot;
 use crate::deadline::{Deadline, GRPC_TIMEOUT, Timer};
@@ -13,6 +14,7 @@ use crate::link::Link;
 use crate::message_meter::MessageMeter;
 use crate::request_body::{Fault, RequestBody};
 use crate::response_body::{ResponseBody, Source};
+use crate::retry::Pushback;
 
 /// How often a call is tried of which nothing was sent. Each try has another connection, so this many in a row mean that
 /// connections break as fast as they are made.
@@ -20,6 +22,24 @@ const UNSENT_MAX: u32 = 4;
 
 /// How often a call is sent again that a server says it took no notice of (gRFC A6).
 const REFUSED_MAX: u32 = 1;
+
+const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// Returns how an attempt ended, as far as its head says, and what the server says about another. An answer whose head has no
+/// status has begun: there is no way back.
+fn judge(result: &Result<Answer, Arc<FactoryError>>) -> (Code, Pushback) {
+    match result {
+        Ok(answer) => {
+            let headers = answer.response.headers();
+            let code = headers.get(&STATUS).map_or(Code::Ok, |status| Code::from_bytes(status.as_bytes()));
+            (code, Pushback::read(headers.get(&PUSHBACK).map(HeaderValue::as_bytes)))
+        }
+        Err(error) if matches!(**error, FactoryError::Closed) => (error.code(), Pushback::Stop),
+        Err(error) => (error.code(), Pushback::Silent),
+    }
+}
 
 /// Everything of a request but its body.
 #[derive(Debug)]
@@ -63,9 +83,38 @@ impl Answer {
 }
 
 impl Call {
+    /// Makes the call, and makes it again as the profile allows, until an answer has begun that is more than a failure.
+    ///
     /// # Cancel safety
     /// Dropping the future takes the call back: the server is told.
-    pub(crate) async fn run(self, body: RequestBody) -> Result<Answer, Arc<FactoryError>> {
+    pub(crate) async fn run(mut self, mut body: RequestBody) -> Result<Answer, Arc<FactoryError>> {
+        let mut attempts: u32 = 0;
+        loop {
+            attempts += 1;
+            let replay = body.replay();
+            let result = self.attempt(body).await;
+            let (code, pushback) = judge(&result);
+            if code == Code::Ok {
+                self.link.did_well();
+                return result;
+            }
+            let wait = self.link.next_attempt(attempts, code, pushback);
+            let (Some(wait), Some(again)) = (wait, replay) else { return result };
+            let next = Instant::now() + wait;
+            if self.deadline.is_some_and(|deadline| deadline.at <= next) {
+                return result;
+            }
+            drop(result);
+            sleep_until(next).await;
+            body = again;
+            self.head.headers.insert(PREVIOUS_ATTEMPTS, attempts.into());
+            if let Some(deadline) = &self.deadline {
+                self.head.headers.insert(GRPC_TIMEOUT, deadline.header(next));
+            }
+        }
+    }
+
+    async fn attempt(&self, body: RequestBody) -> Result<Answer, Arc<FactoryError>> {
         let (mut unsent, mut refused) = (0, 0);
         let (mut replay, fault) = (body.replay(), body.fault());
         let mut request = self.head.request(body);

@@ -3,8 +3,8 @@
 //! A [`ClientFactory`] makes [`Channel`]s, which the clients that tonic generates take as theirs. Channels to one [`Target`] with one
 //! [`Profile`] share a connection, made by the first call; who answers there must be whom the target names, by the certificate.
 //! HTTP/3 comes first and HTTP/2 serves where it does not work, which is remembered and looked at again from time to time
-//! ([`Http3Mode`]). Connections are made anew when they break, calls of which nothing was sent are sent on the next, and deadlines
-//! hold for the whole call. There is no way to an unencrypted connection, and none to a resumed session.
+//! ([`Http3Mode`]). Connections are made anew when they break, calls of which nothing was sent are sent on the next, others as
+//! [`RetryOptions`] allow, and deadlines hold for the whole call. There is no way to an unencrypted connection, and none to a resumed session.
 //!
 //! ```
 //! use grpc_client_factory::{Channel, ChannelError, ChannelFactory, FactoryOptions, Target};
@@ -33,6 +33,7 @@ mod policy;
 mod profile;
 mod request_body;
 mod response_body;
+mod retry;
 mod target;
 mod tasks;
 mod tls_failure;
@@ -46,5 +47,6 @@ pub use h3_transport::QuicOptions;
 pub use http3_mode::{Http3Mode, ParseVersionPolicyError, VersionPolicy};
 pub use profile::{Http2Options, Http3Options, Profile, ProfileError};
 pub use response_body::ResponseBody;
+pub use retry::RetryOptions;
 pub use target::{Protocol, Target};
 pub use tls_failure::{Refuser, TlsFailure};

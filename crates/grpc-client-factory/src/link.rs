@@ -7,6 +7,7 @@ use identity::{CredentialSource, Credentials};
 use peers_core::Entropy;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tonic::Code;
 
 use crate::backoff::Backoff;
 use crate::connection::Connection;
@@ -15,6 +16,7 @@ use crate::error::{Cause, FactoryError};
 use crate::http3_mode::Http3Mode;
 use crate::policy::{Plan, Policy, StallWatch};
 use crate::profile::Profile;
+use crate::retry::{Budget, Pushback};
 use crate::target::{Protocol, Target};
 use crate::tasks::Tasks;
 use crate::udp::Udp;
@@ -36,6 +38,7 @@ pub(crate) struct Link {
     target: Target,
     profile: Arc<Profile>,
     around: Around,
+    budget: Budget,
     state: Mutex<State>,
 }
 
@@ -97,7 +100,8 @@ impl Link {
             stall_watch: StallWatch::new(now.into_std()),
             stalled: None,
         };
-        Self { target, profile, around, state: Mutex::new(state) }
+        let budget = Budget::new(&profile.retry);
+        Self { target, profile, around, budget, state: Mutex::new(state) }
     }
 
     pub(crate) const fn target(&self) -> &Target {
@@ -106,6 +110,17 @@ impl Link {
 
     pub(crate) fn profile(&self) -> &Profile {
         &self.profile
+    }
+
+    /// Takes in a call that has failed for the `attempts`th time; returns how long to wait before the next attempt, if there is one.
+    pub(crate) fn next_attempt(&self, attempts: u32, code: Code, pushback: Pushback) -> Option<Duration> {
+        let random = self.lock().entropy.next_u64();
+        self.profile.retry.next(&self.budget, attempts, code, pushback, random)
+    }
+
+    /// Takes in a call that did well.
+    pub(crate) fn did_well(&self) {
+        self.budget.refill(&self.profile.retry);
     }
 
     /// Returns a connection for a call, made if there is none. Whoever asks meanwhile waits for the same attempt and shares

@@ -5,6 +5,7 @@ use std::time::Duration;
 use h3_transport::QuicOptions;
 
 use crate::http3_mode::Http3Mode;
+use crate::retry::RetryOptions;
 
 /// How calls of one kind are made. Start from [`Profile::control_plane`] or [`Profile::data_plane`] and change what must differ.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,8 @@ pub struct Profile {
     /// Largest message that is taken, in bytes. Control plane: 4 MiB, data plane: 64 MiB. A generated client has a limit of its
     /// own, 4 MiB unless `max_decoding_message_size` says otherwise.
     pub max_receive_bytes: usize,
+    /// When calls are made again that have failed.
+    pub retry: RetryOptions,
     /// Connections over HTTP/2.
     pub http2: Http2Options,
     /// Connections over HTTP/3, and when there are any.
@@ -86,7 +89,7 @@ const MIB: u32 = 1024 * 1024;
 impl Profile {
     /// Returns the profile of calls that run the mesh: small messages, impatient.
     #[must_use]
-    pub const fn control_plane() -> Self {
+    pub fn control_plane() -> Self {
         Self {
             connect_timeout: Duration::from_secs(3),
             reconnect_min: Duration::from_millis(50),
@@ -96,6 +99,7 @@ impl Profile {
             head_timeout: Some(Duration::from_secs(10)),
             max_send_bytes: 4 * MIB as usize,
             max_receive_bytes: 4 * MIB as usize,
+            retry: RetryOptions { max_attempts: 4, ..RetryOptions::default() },
             http2: Http2Options {
                 max_streams: 256,
                 stream_window: 256 * KIB,
@@ -113,7 +117,7 @@ impl Profile {
                 max_streams: 256,
                 quic: QuicOptions {
                     stream_window_bytes: 256 * KIB,
-                    send_window_bytes: 8 * MIB as u64,
+                    send_window_bytes: 8 * u64::from(MIB),
                     max_streams: 0,
                     keep_alive: Some(Duration::from_secs(5)),
                     idle_timeout: Duration::from_secs(20),
@@ -131,6 +135,7 @@ impl Profile {
             head_timeout: None,
             max_send_bytes: 64 * MIB as usize,
             max_receive_bytes: 64 * MIB as usize,
+            retry: RetryOptions::default(),
             http2: Http2Options {
                 max_streams: 256,
                 stream_window: MIB,
@@ -180,6 +185,11 @@ impl Profile {
         number("http2.stream_window", http2.stream_window.into(), 65_535, (1 << 31) - 1)?;
         let demand = u64::from(http2.max_streams) * u64::from(http2.stream_window);
         number("http2.connection_window", http2.connection_window.into(), demand, (1 << 31) - 1)?;
+        number("retry.max_attempts", self.retry.max_attempts.into(), 1, 5)?;
+        within("retry.backoff_min", self.retry.backoff_min, ms(1), s(60))?;
+        within("retry.backoff_max", self.retry.backoff_max, self.retry.backoff_min, s(300))?;
+        number("retry.budget", self.retry.budget.into(), 1, 1_000)?;
+        number("retry.refill_thousandths", self.retry.refill_thousandths.into(), 1, 1_000)?;
         self.http3.check()
     }
 }

@@ -19,7 +19,7 @@ use crate::message_meter::MessageMeter;
 /// It gives no size hint, or hyper would add a `content-length`, which gRPC does not know.
 #[derive(Debug)]
 pub(crate) enum RequestBody {
-    /// All there is: at most one message. It can be sent again.
+    /// All there is: one message as a rule. It can be sent again.
     Whole(Option<Bytes>),
     /// A stream, and what was taken out of it already.
     Stream {

@@ -17,9 +17,10 @@ use tonic::{Code, Request};
 use crate::quic::{Quic, Wire};
 use crate::support::{CLIENT, Outcome, Pair, SERVER, Serving, channel, credentials, factory, held, says, wait_until};
 
-/// The control-plane profile, changed.
+/// The control-plane profile without second attempts, changed.
 fn profile(change: impl FnOnce(&mut Profile)) -> Profile {
     let mut profile = Profile::control_plane();
+    profile.retry.max_attempts = 1;
     change(&mut profile);
     profile
 }

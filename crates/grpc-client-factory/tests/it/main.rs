@@ -1,4 +1,4 @@
-//! Channels against tonic's own server over mutual TLS.
+//! Channels against tonic's own server over mutual TLS, and a small one over HTTP/3.
 
 mod calls;
 mod certificates;
@@ -7,4 +7,5 @@ mod deadlines;
 mod http3;
 mod limits;
 mod quic;
+mod retries;
 mod support;

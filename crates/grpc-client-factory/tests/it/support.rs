@@ -158,9 +158,10 @@ async fn greet(acceptor: TlsAcceptor, tcp: TcpStream, queue: Queue) {
     }
 }
 
-/// The control-plane profile without HTTP/3, changed.
+/// The control-plane profile without HTTP/3 and without second attempts, changed.
 pub(crate) fn profile(change: impl FnOnce(&mut Profile)) -> Profile {
     let mut profile = over_http2(Profile::control_plane());
+    profile.retry.max_attempts = 1;
     change(&mut profile);
     profile
 }
