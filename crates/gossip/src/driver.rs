@@ -26,6 +26,7 @@ use crate::observe;
 use crate::service::RunError;
 use crate::spans::Spans;
 use crate::terms::{Terms, with_generation};
+use crate::user_events::{SendRequest, SendUserEventError};
 
 mod trust;
 pub(crate) use trust::Trust;
@@ -125,6 +126,7 @@ impl Driver {
                 Some(report) = self.reports.recv() => self.take_reports(report),
                 () = sleep_until(due.into()) => self.on_timer(due),
                 Some(request) = self.share.changes.recv() => self.change(request),
+                Some(request) = self.share.sends.recv() => self.send_user_event(request),
                 incoming = self.endpoint.accept() => match incoming {
                     Some(incoming) => self.admit(incoming),
                     None => break Err(RunError::EndpointClosed),
@@ -157,6 +159,14 @@ impl Driver {
         self.settle();
         // Whoever asked may wait no longer; the change is made all the same.
         drop(answer.send(made));
+    }
+
+    fn send_user_event(&mut self, SendRequest { name, payload, answer }: SendRequest) {
+        let sent = self.core.send_user_event(&name, payload, now());
+        observe::user_event(if sent.is_ok() { "sent" } else { "refused" });
+        self.settle();
+        // Whoever asked may wait no longer; the event is on its way all the same.
+        drop(answer.send(sent.map_err(SendUserEventError::Refused)));
     }
 
     fn take_reports(&mut self, first: Report) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures_util::stream;
 use membership::Event;
 use mesh_types::{Membership, NodeId, NodeLifecycle};
@@ -11,8 +12,9 @@ use peers_core::{MembershipView, Peer, PeerSource, PeerUpdate, PeerUpdates, Publ
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::change::{Change, ChangeError, ChangeRequest, LabelChanges, WAITING};
+use crate::change::{self, Change, ChangeError, ChangeRequest, LabelChanges};
 use crate::events::{Events, Happened, KEPT};
+use crate::user_events::{self, SendRequest, SendUserEventError};
 
 /// What the driver publishes and everybody reads.
 #[derive(Debug)]
@@ -21,7 +23,10 @@ pub(crate) struct Shared {
     version: watch::Sender<u64>,
     /// Made for the first follower: most nodes have none.
     events: OnceLock<broadcast::Sender<Happened>>,
+    /// User events have room of their own: an application that sends many takes none from the members'.
+    user_events: OnceLock<broadcast::Sender<Happened>>,
     changes: mpsc::Sender<ChangeRequest>,
+    sends: mpsc::Sender<SendRequest>,
     ended: CancellationToken,
 }
 
@@ -30,6 +35,7 @@ pub(crate) struct Shared {
 pub(crate) struct DriversShare {
     pub(crate) shared: Arc<Shared>,
     pub(crate) changes: mpsc::Receiver<ChangeRequest>,
+    pub(crate) sends: mpsc::Receiver<SendRequest>,
     /// Tells the readers, once it is gone, that there will be nothing new.
     _alive: DropGuard,
 }
@@ -38,12 +44,14 @@ impl Shared {
     /// Makes what is shared, for the driver.
     pub(crate) fn start(membership: Membership) -> DriversShare {
         let version = watch::Sender::new(membership.version);
-        let (changes, taken) = mpsc::channel(WAITING);
+        let (changes, changes_taken) = mpsc::channel(change::WAITING);
+        let (sends, sends_taken) = mpsc::channel(user_events::WAITING);
         let ended = CancellationToken::new();
         let _alive = ended.clone().drop_guard();
         let membership = Published::new(membership);
-        let shared = Arc::new(Self { membership, version, events: OnceLock::new(), changes, ended });
-        DriversShare { shared, changes: taken, _alive }
+        let (events, user_events) = (OnceLock::new(), OnceLock::new());
+        let shared = Arc::new(Self { membership, version, events, user_events, changes, sends, ended });
+        DriversShare { shared, changes: changes_taken, sends: sends_taken, _alive }
     }
 
     pub(crate) fn publish(&self, membership: Membership) {
@@ -58,7 +66,11 @@ impl Shared {
 
     /// Tells the followers; it costs nothing while there are none.
     pub(crate) fn tell(&self, event: &Event, at: Instant) {
-        if let Some(events) = self.events.get()
+        let followed = match event {
+            Event::UserEvent(_) | Event::UserEventsLost { .. } => &self.user_events,
+            _ => &self.events,
+        };
+        if let Some(events) = followed.get()
             && events.receiver_count() > 0
             && events.send(Happened { at, event: event.clone() }).is_err()
         {
@@ -82,6 +94,34 @@ impl Handle {
     pub fn events(&self) -> Events {
         let receiver = self.shared.events.get_or_init(|| broadcast::Sender::new(KEPT)).subscribe();
         Events::new(receiver, self.shared.ended.clone())
+    }
+
+    /// Follows user events from now on, this node's own included: [`Event::UserEvent`], in the order of each origin, and
+    /// [`Event::UserEventsLost`] where some did not come. They are no part of [`Handle::events`].
+    #[must_use]
+    pub fn user_events(&self) -> Events {
+        let receiver = self.shared.user_events.get_or_init(|| broadcast::Sender::new(KEPT)).subscribe();
+        Events::new(receiver, self.shared.ended.clone())
+    }
+
+    /// Sends a small message to every member, this node included, and returns its number in this life of the node, from 1. It is flooded
+    /// at once and kept nowhere: who joins later does not hear of it, and nobody says that they have it. Members of builds
+    /// that do not know of events are left out
+    /// ([`common_features`](Membership::common_features) says whether there are any).
+    ///
+    /// `name` has 1 to 63 letters, digits, `.`, `_` and `-`; `payload` at most 512 bytes. A node may send 32 at once, and then 10 a
+    /// second.
+    ///
+    /// # Errors
+    /// A bound is broken, there were too many of late, or the service has ended.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the event is sent or not.
+    pub async fn send_user_event(&self, name: &str, payload: Bytes) -> Result<u64, SendUserEventError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.shared.sends.send(SendRequest { name: name.to_owned(), payload, answer }).await;
+        sent.map_err(|_request| SendUserEventError::Ended)?;
+        answered.await.unwrap_or(Err(SendUserEventError::Ended))
     }
 
     /// Waits until the service has ended: from then on nothing changes. [`Events`] and the lists of
@@ -259,6 +299,28 @@ mod tests {
         drop(driver);
         assert_eq!(updates.next().await, Some(PeerUpdate::Remove("node-c".parse()?)));
         assert_eq!(updates.next().await, None);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn user_events_have_room_of_their_own_and_who_is_behind_is_told_how_many_are_missed()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let driver = Shared::start(membership(1, Vec::new())?);
+        let handle = Handle { shared: Arc::clone(&driver.shared) };
+        let (mut users, mut members) = (handle.user_events(), handle.events());
+        let now = tokio::time::Instant::now().into_std();
+        driver.shared.tell(&Event::Reconnected, now);
+        for sequence in 1..=512 + 18 {
+            let (origin, name) = ("node-b".parse()?, "tick".to_owned());
+            let payload = Bytes::new();
+            let event = membership::UserEvent { origin, boot_epoch: BootEpoch(1), sequence, name, payload };
+            driver.shared.tell(&Event::UserEvent(event), now);
+        }
+        assert!(matches!(users.try_next(), Some(Err(crate::Missed { count: 18 }))));
+        let next = users.try_next().ok_or("an event")??.event;
+        assert!(matches!(next, Event::UserEvent(event) if event.sequence == 19));
+        assert!(matches!(members.try_next().ok_or("an event")??.event, Event::Reconnected));
+        assert!(members.try_next().is_none());
         Ok(())
     }
 

@@ -52,11 +52,15 @@ mod service;
 mod spans;
 mod terms;
 mod tls;
+mod user_events;
 
 pub use change::{ChangeError, LabelChanges};
 pub use correlation::CorrelationId;
 pub use events::{Events, Happened, Missed};
 pub use handle::Handle;
-pub use membership::{Amount, Bound, Event, Knob, KnobFacts, OptionsError, ParseProfileError, Profile};
+pub use membership::{
+    Amount, Bound, Event, Knob, KnobFacts, OptionsError, ParseProfileError, Profile, SendEventError, UserEvent,
+};
 pub use options::Options;
 pub use service::{BindError, RunError, Service};
+pub use user_events::SendUserEventError;

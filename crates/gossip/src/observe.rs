@@ -79,6 +79,7 @@ pub(crate) fn totals(stats: Stats, links: usize) {
     counter!("mesh_gossip_probes_missed_total").absolute(stats.missed_probes);
     counter!("mesh_gossip_digest_mismatches_total").absolute(stats.digest_mismatches);
     counter!("mesh_gossip_syncs_total").absolute(stats.syncs);
+    counter!("mesh_gossip_user_events_total", "outcome" => "duplicate").absolute(stats.user_events_duplicate);
     gauge!("mesh_gossip_links").set(number(links));
 }
 
@@ -99,8 +100,21 @@ fn number(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// Counts and logs what happened to the membership.
+/// Counts a user event by what became of it.
+pub(crate) fn user_event(outcome: &'static str) {
+    counter!("mesh_gossip_user_events_total", "outcome" => outcome).increment(1);
+}
+
+/// Counts and logs what happened to the membership; counts user events, which are the application's to log.
 pub(crate) fn event(event: &Event) {
+    match event {
+        Event::UserEvent(_) => return user_event("received"),
+        Event::UserEventsLost { origin, count } => {
+            counter!("mesh_gossip_user_events_total", "outcome" => "lost").increment(*count);
+            return warn!(origin = %origin, count, "user events did not come");
+        }
+        _ => {}
+    }
     counter!("mesh_gossip_events_total", "event" => event.name()).increment(1);
     match event {
         Event::Joined(member) => about(member, "peer joined"),

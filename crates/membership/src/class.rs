@@ -11,13 +11,15 @@ pub enum Class {
     Membership,
     /// What members say of themselves anew.
     Metadata,
+    /// User events.
+    Event,
     /// Comparisons of tables.
     Sync,
 }
 
 impl Class {
     /// All classes, the most urgent first.
-    pub const ALL: [Self; 5] = [Self::Probe, Self::Verdict, Self::Membership, Self::Metadata, Self::Sync];
+    pub const ALL: [Self; 6] = [Self::Probe, Self::Verdict, Self::Membership, Self::Metadata, Self::Event, Self::Sync];
 
     /// Those whose traffic is news about members.
     pub(crate) const NEWS: [Self; 3] = [Self::Verdict, Self::Membership, Self::Metadata];
@@ -30,6 +32,7 @@ impl Class {
             Self::Verdict => "verdict",
             Self::Membership => "membership",
             Self::Metadata => "metadata",
+            Self::Event => "event",
             Self::Sync => "sync",
         }
     }
@@ -37,9 +40,8 @@ impl Class {
     /// Returns how much of a link's rate nobody can take from it, in hundredths. Together they make a whole.
     pub(crate) const fn share(self) -> u64 {
         match self {
-            Self::Verdict => 30,
-            Self::Probe | Self::Membership | Self::Metadata => 20,
-            Self::Sync => 10,
+            Self::Probe | Self::Verdict | Self::Membership | Self::Metadata => 20,
+            Self::Event | Self::Sync => 10,
         }
     }
 }
@@ -49,10 +51,10 @@ impl Class {
 pub struct Queue {
     /// The class.
     pub class: Class,
-    /// Updates that wait for their first send, over all links; messages, for [`Class::Sync`].
+    /// Updates that wait for their first send, over all links; messages, for [`Class::Event`] and [`Class::Sync`].
     pub waiting: usize,
     /// Updates or messages that were not sent since the start, because the link's rate or its queue was used up. What they said is left to
-    /// the next comparison of tables.
+    /// the next comparison of tables; an event comes over other links.
     pub shed: u64,
 }
 
@@ -63,6 +65,7 @@ pub(crate) struct PerClass<T> {
     verdict: T,
     membership: T,
     metadata: T,
+    event: T,
     sync: T,
 }
 
@@ -73,6 +76,7 @@ impl<T> PerClass<T> {
             verdict: make(Class::Verdict),
             membership: make(Class::Membership),
             metadata: make(Class::Metadata),
+            event: make(Class::Event),
             sync: make(Class::Sync),
         }
     }
@@ -83,6 +87,7 @@ impl<T> PerClass<T> {
             Class::Verdict => &self.verdict,
             Class::Membership => &self.membership,
             Class::Metadata => &self.metadata,
+            Class::Event => &self.event,
             Class::Sync => &self.sync,
         }
     }
@@ -93,6 +98,7 @@ impl<T> PerClass<T> {
             Class::Verdict => &mut self.verdict,
             Class::Membership => &mut self.membership,
             Class::Metadata => &mut self.metadata,
+            Class::Event => &mut self.event,
             Class::Sync => &mut self.sync,
         }
     }

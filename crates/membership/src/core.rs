@@ -26,6 +26,7 @@ use crate::responses::Responses;
 use crate::suspicion::Accusation;
 use crate::sync::Syncs;
 use crate::table::{Entry, Table, metadata_of, own_update};
+use crate::user_events::UserEvents;
 use crate::verification::Verification;
 use crate::wire::{self, Body, Message, Rejected, Update};
 
@@ -57,6 +58,7 @@ pub(crate) enum Timer {
     Death(NodeId, BootEpoch, Incarnation),
     HideDeparted(NodeId, BootEpoch),
     ForgetDeparted(NodeId, BootEpoch),
+    UserEvents(NodeId),
 }
 
 /// The gossip protocol of one node.
@@ -84,6 +86,7 @@ pub struct Core {
     pub(crate) accusations: BTreeMap<NodeId, Accusation>,
     pub(crate) verifications: BTreeMap<(NodeId, u64), Verification>,
     pub(crate) syncs: Syncs,
+    pub(crate) user_events: UserEvents,
     /// When which life of a member departed: its timers are set by that.
     pub(crate) departures: BTreeMap<NodeId, (Instant, BootEpoch)>,
     /// When which unreachable members are dead, unless they deny it.
@@ -125,6 +128,7 @@ impl Core {
             accusations: BTreeMap::new(),
             verifications: BTreeMap::new(),
             syncs: Syncs::default(),
+            user_events: UserEvents::default(),
             departures: BTreeMap::new(),
             dooms: BTreeMap::new(),
             timers: BTreeSet::new(),
@@ -249,6 +253,12 @@ impl Core {
         Class::ALL.into_iter().map(|class| self.outbox.queue(class))
     }
 
+    /// Returns how many user events wait for those before them: at most 64 a member.
+    #[must_use]
+    pub fn user_events_waiting(&self) -> usize {
+        self.user_events.waiting()
+    }
+
     /// Returns how long news wait for company before they are sent: 2 ms at rest, up to 50 ms while there are many.
     #[must_use]
     pub const fn flush_window(&self) -> Duration {
@@ -300,6 +310,7 @@ impl Core {
             Body::SyncStart { bucket_sums } => self.on_sync_start(from, &bucket_sums, now),
             Body::SyncDiff { buckets, entries } => self.on_sync_diff(from, &buckets, entries, now),
             Body::SyncRecords { updates, wanted } => self.on_sync_records(from, updates, &wanted, now),
+            Body::UserEvent(event) => self.on_user_event(from, event, now)?,
         }
         Ok(())
     }
@@ -332,6 +343,7 @@ impl Core {
             Timer::Death(subject, boot_epoch, incarnation) => self.on_death_due(&subject, boot_epoch, incarnation, now),
             Timer::HideDeparted(node, boot_epoch) => self.hide_departed(&node, boot_epoch, now),
             Timer::ForgetDeparted(node, boot_epoch) => self.forget_departed(&node, boot_epoch),
+            Timer::UserEvents(origin) => self.look_again_at_events(origin, now),
         }
     }
 

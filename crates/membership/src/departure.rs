@@ -41,6 +41,7 @@ impl Core {
             self.syncs.forget(node);
             self.flaps.forget(node);
             self.responses.forget(node);
+            self.user_events.forget(node);
         }
     }
 

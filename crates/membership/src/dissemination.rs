@@ -100,6 +100,7 @@ impl Core {
         for to in self.outbox.begin_flush(now) {
             let updates = self.take_news(&to, now);
             let datagrams = self.send_updates(&to, updates, Channel::Datagram);
+            self.send_queued_events(&to, now);
             self.send_queued_syncs(&to, now);
             is_storm |= datagrams > 1 || self.outbox.lane(&to, now).is_waiting();
         }
@@ -203,6 +204,21 @@ impl Core {
             self.send_now(to, channel, body);
         } else {
             self.outbox.shed(Class::Probe);
+        }
+    }
+
+    /// Sends a user event over a link once the link's rate has room for it.
+    pub(crate) fn send_event_message(&mut self, link: &NodeId, message: Bytes, now: Instant) {
+        self.outbox.queue_event(link, message, now);
+        self.send_queued_events(link, now);
+        if self.outbox.lane(link, now).has_events() {
+            self.plan_flush(now);
+        }
+    }
+
+    fn send_queued_events(&mut self, link: &NodeId, now: Instant) {
+        while let Some(message) = self.outbox.next_event(link, now) {
+            self.send_bytes(link, Channel::Stream, message);
         }
     }
 

@@ -1,6 +1,8 @@
 //! What the core tells its shell.
 
-use mesh_types::{BootEpoch, Endpoint, Member};
+use mesh_types::{BootEpoch, Endpoint, Member, NodeId};
+
+use crate::user_events::UserEvent;
 
 /// Something that happened to the membership, as this node sees it.
 #[derive(Debug, Clone)]
@@ -43,6 +45,15 @@ pub enum Event {
         /// Where the other one listens.
         endpoint: Endpoint,
     },
+    /// A member, or this node, sent an event. Those of one origin come in the order in which it sent them.
+    UserEvent(UserEvent),
+    /// Events of a member did not come in time: those after them go on without.
+    UserEventsLost {
+        /// The member.
+        origin: NodeId,
+        /// How many.
+        count: u64,
+    },
     /// What was said about a node could not be used; the rest of the message was.
     UpdateRejected {
         /// Whom it was about, as the message spells it.
@@ -71,6 +82,8 @@ impl Event {
             | Self::Isolated { .. }
             | Self::Reconnected
             | Self::Superseded { .. }
+            | Self::UserEvent(_)
+            | Self::UserEventsLost { .. }
             | Self::UpdateRejected { .. } => None,
         }
     }
@@ -91,6 +104,8 @@ impl Event {
             Self::Isolated { .. } => "isolated",
             Self::Reconnected => "reconnected",
             Self::Superseded { .. } => "superseded",
+            Self::UserEvent(_) => "user_event",
+            Self::UserEventsLost { .. } => "user_events_lost",
             Self::UpdateRejected { .. } => "update_rejected",
         }
     }
@@ -121,6 +136,10 @@ pub struct Stats {
     pub broken_promises: u64,
     /// Times that the shell was late for a timer by 50 ms or more.
     pub loop_lags: u64,
+    /// User events that this node sent.
+    pub user_events_sent: u64,
+    /// User events that came again.
+    pub user_events_duplicate: u64,
     /// Requests to verify that were refused because too many were under way.
     pub verifications_refused: u64,
 }

@@ -62,6 +62,7 @@ mod responses;
 mod suspicion;
 mod sync;
 mod table;
+mod user_events;
 mod verification;
 mod wire;
 
@@ -75,4 +76,5 @@ pub use crate::options::Options;
 pub use crate::profile::{ParseProfileError, Profile, RttClass};
 pub use crate::record::RecordError;
 pub use crate::suspicion::quorum;
+pub use crate::user_events::{SendEventError, UserEvent, UserEventError};
 pub use crate::wire::{Message, Rejected, decode};

@@ -25,6 +25,9 @@ const MOST_WAITING: u64 = 4_096;
 /// Most updates that one link is told again.
 const MOST_REPEATS: usize = 1_024;
 
+/// Most user events that wait for one link.
+const MOST_EVENTS: usize = 256;
+
 /// Most bytes of comparisons that wait for one member, and for all.
 const MOST_SYNC_BYTES: usize = 4 * 1024 * 1024;
 const MOST_SYNC_BYTES_OF_ALL: usize = 64 * 1024 * 1024;
@@ -78,13 +81,16 @@ impl News {
 pub(crate) struct Lane {
     pub(crate) pacer: Pacer,
     news: News,
+    /// User events, encoded: what several links wait for is there once.
+    events: VecDeque<Bytes>,
     syncs: VecDeque<Bytes>,
     sync_bytes: usize,
 }
 
 impl Lane {
     fn new(rate: Rate, now: Instant) -> Self {
-        Self { pacer: Pacer::full(rate, now), news: News::default(), syncs: VecDeque::new(), sync_bytes: 0 }
+        let (events, syncs) = (VecDeque::new(), VecDeque::new());
+        Self { pacer: Pacer::full(rate, now), news: News::default(), events, syncs, sync_bytes: 0 }
     }
 
     /// Returns the subject that has waited longest in a class.
@@ -125,7 +131,12 @@ impl Lane {
     }
 
     pub(crate) fn is_waiting(&self) -> bool {
-        self.has_news() || !self.syncs.is_empty()
+        self.has_news() || !self.events.is_empty() || !self.syncs.is_empty()
+    }
+
+    /// Whether a user event still waits to be sent.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// Whether a comparison still waits to be sent.
@@ -166,6 +177,7 @@ impl Outbox {
 
     pub(crate) fn queue(&self, class: Class) -> Queue {
         let waiting = match class {
+            Class::Event => self.lanes.values().map(|lane| lane.events.len()).sum(),
             Class::Sync => self.lanes.values().map(|lane| lane.syncs.len()).sum(),
             _ => self.lanes.values().map(|lane| *lane.news.waiting.get(class)).sum(),
         };
@@ -207,6 +219,22 @@ impl Outbox {
         }
     }
 
+    /// Queues a user event for a link; one that has no room is shed.
+    pub(crate) fn queue_event(&mut self, link: &NodeId, message: Bytes, now: Instant) {
+        let lane = self.lane(link, now);
+        if lane.events.len() >= MOST_EVENTS {
+            return self.shed(Class::Event);
+        }
+        lane.events.push_back(message);
+    }
+
+    /// Returns the next user event, if the link's rate has room for it.
+    pub(crate) fn next_event(&mut self, link: &NodeId, now: Instant) -> Option<Bytes> {
+        let lane = self.lane(link, now);
+        let length = lane.events.front()?.len();
+        if lane.pacer.take(Class::Event, length, 0) { lane.events.pop_front() } else { None }
+    }
+
     /// Queues a message of a comparison; one that has no room is shed.
     pub(crate) fn queue_sync(&mut self, to: &NodeId, message: Bytes, now: Instant) {
         let in_all = self.sync_bytes + message.len();
@@ -238,9 +266,12 @@ impl Outbox {
         *self.shed.get_mut(class) += 1;
     }
 
-    /// Keeps news for `links` only.
+    /// Keeps news and events for `links` only.
     pub(crate) fn retain(&mut self, links: &BTreeSet<NodeId>) {
-        self.lanes.iter_mut().filter(|(to, _)| !links.contains(*to)).for_each(|(_, lane)| lane.news = News::default());
+        self.lanes.iter_mut().filter(|(to, _)| !links.contains(*to)).for_each(|(_, lane)| {
+            lane.news = News::default();
+            lane.events.clear();
+        });
     }
 
     /// Forgets members that are no links and that nothing has been sent to lately.

@@ -11,6 +11,7 @@ use mesh_types::{BootEpoch, ClusterId, Incarnation, MetadataVersion, NameError, 
 
 use crate::claim::{Claim, Standing};
 use crate::record::RecordError;
+use crate::user_events::{self, UserEvent, UserEventError};
 
 /// Most witnesses of a verdict that are sent or read: the accuser and a quorum, with room.
 const MAX_WITNESSES: usize = 8;
@@ -64,6 +65,13 @@ pub enum Rejected {
         /// The number, or how many there are.
         bucket: usize,
     },
+    /// A user event in it breaks a bound.
+    #[error("user event is not valid")]
+    UserEvent {
+        /// Which bound.
+        #[source]
+        source: UserEventError,
+    },
     /// The node's own metadata names another cluster: a node changes it by a restart only.
     #[error("own metadata names cluster `{given}`, the node is of `{own}`")]
     OwnCluster {
@@ -93,6 +101,7 @@ impl Rejected {
             Self::SenderMismatch { .. } => "sender_mismatch",
             Self::UnknownSender { .. } => "unknown_sender",
             Self::Bucket { .. } => "bad_bucket",
+            Self::UserEvent { .. } => "bad_event",
             Self::OwnCluster { .. } | Self::OwnMetadata { .. } => "own_metadata",
         }
     }
@@ -187,6 +196,7 @@ pub(crate) enum Body {
     SyncStart { bucket_sums: Vec<u64> },
     SyncDiff { buckets: Vec<usize>, entries: Vec<Update> },
     SyncRecords { updates: Vec<Update>, wanted: Vec<NodeId> },
+    UserEvent(UserEvent),
 }
 
 /// Decodes one message as it came off a link. Never panics, whatever the bytes.
@@ -234,6 +244,7 @@ pub fn decode(bytes: Bytes) -> Result<Message, Rejected> {
             updates: updates(m.updates, &mut bad_updates),
             wanted: m.wanted.iter().map(|node| name("wanted", node)).collect::<Result<_, _>>()?,
         },
+        ProtoBody::UserEvent(m) => Body::UserEvent(user_events::decode(m)?),
     };
     Ok(Message { sender, body, bad_updates })
 }

@@ -9,6 +9,8 @@ use std::fmt;
 pub enum Feature {
     /// It knows that a node can be cordoned or draining, and gives it no new work then.
     Lifecycle,
+    /// It takes user events, and passes them on.
+    UserEvents,
 }
 
 /// A set of [`Feature`]s, those of newer builds included: they are carried, and have no name here.
@@ -17,13 +19,14 @@ pub struct Features(u64);
 
 impl Feature {
     /// All that this build knows, by their bits.
-    pub const ALL: [Self; 1] = [Self::Lifecycle];
+    pub const ALL: [Self; 2] = [Self::Lifecycle, Self::UserEvents];
 
     /// Returns its name, in kebab case.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Lifecycle => "lifecycle",
+            Self::UserEvents => "user-events",
         }
     }
 
@@ -31,13 +34,14 @@ impl Feature {
     const fn bit(self) -> u64 {
         match self {
             Self::Lifecycle => 1,
+            Self::UserEvents => 1 << 1,
         }
     }
 }
 
 impl Features {
     /// What a node of this build has.
-    pub const OF_THIS_BUILD: Self = Self(Feature::Lifecycle.bit());
+    pub const OF_THIS_BUILD: Self = Self(Feature::Lifecycle.bit() | Feature::UserEvents.bit());
 
     /// All that could ever be: what the members of an empty mesh have in common.
     pub const ALL: Self = Self(u64::MAX);

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use clap::ValueEnum;
-use gossip::{CorrelationId, Event, Events, Happened, Missed};
+use gossip::{CorrelationId, Event, Events, Happened, Missed, UserEvent};
 use mesh_types::{Member, NodeId};
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
@@ -47,9 +47,33 @@ enum Said<'a> {
     Dead(Subject<'a>),
     Left(Subject<'a>),
     Update(Subject<'a>),
+    /// An application told everybody something.
+    User(UserMessage<'a>),
+    /// Events of a member did not come, which would have been told before.
+    Lost {
+        node_id: &'a str,
+        count: u64,
+    },
     Missed {
         count: u64,
     },
+}
+
+/// What an application says.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UserMessage<'a> {
+    node_id: &'a str,
+    // A string, since it may exceed what a JSON number keeps exactly.
+    generation: String,
+    sequence: u64,
+    name: &'a str,
+    /// If it is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'a str>,
+    /// If it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_hex: Option<String>,
 }
 
 /// Whom an event is about, in which life and version.
@@ -99,6 +123,15 @@ impl MachineClock {
     }
 }
 
+/// What is written.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    /// What happens to the members.
+    pub(crate) members: Events,
+    /// What applications tell everybody.
+    pub(crate) users: Events,
+}
+
 /// Standard output, as a reader of lines gets it.
 #[derive(Debug)]
 pub(crate) struct EventLines {
@@ -132,24 +165,26 @@ impl EventLines {
         self.flush()
     }
 
-    /// Writes `events` until `stop`, those that are there then included. It gives up when nobody reads any more, and
+    /// Writes `followed` until `stop`, what is there then included. It gives up when nobody reads any more, and
     /// blocks its thread while somebody reads slowly.
-    pub(crate) async fn follow(mut self, mut events: Events, stop: CancellationToken) {
-        let ended = self.write_all(&mut events, &stop).await;
+    pub(crate) async fn follow(mut self, mut followed: Followed, stop: CancellationToken) {
+        let ended = self.write_all(&mut followed, &stop).await;
         if let Err(error) = ended {
             tracing::warn!(%error, "membership events are written no more");
         }
     }
 
-    async fn write_all(&mut self, events: &mut Events, stop: &CancellationToken) -> io::Result<()> {
+    async fn write_all(&mut self, followed: &mut Followed, stop: &CancellationToken) -> io::Result<()> {
+        let Followed { members, users } = followed;
         loop {
             let next = tokio::select! {
-                next = events.next() => next,
+                next = members.next() => next,
+                next = users.next() => next,
                 () = stop.cancelled() => None,
             };
             let is_last = next.is_none();
             // What came together goes out together.
-            let waiting = std::iter::from_fn(|| events.try_next()).take(EVENTS_A_WRITE);
+            let waiting = std::iter::from_fn(|| members.try_next().or_else(|| users.try_next())).take(EVENTS_A_WRITE);
             for told in next.into_iter().chain(waiting) {
                 self.take(told)?;
             }
@@ -191,8 +226,24 @@ fn said_of(event: &Event) -> Option<Said<'_>> {
         Event::Dead(member) => Said::Dead(subject(member)),
         Event::Left(member) => Said::Left(subject(member)),
         Event::Updated(member) => Said::Update(subject(member)),
+        Event::UserEvent(event) => Said::User(message(event)),
+        Event::UserEventsLost { origin, count } => Said::Lost { node_id: origin.as_str(), count: *count },
         _ => return None,
     })
+}
+
+fn message(event: &UserEvent) -> UserMessage<'_> {
+    let UserEvent { origin, boot_epoch, sequence, name, payload } = event;
+    let text = std::str::from_utf8(payload);
+    let hex = || payload.iter().map(|byte| format!("{byte:02x}")).collect();
+    UserMessage {
+        node_id: origin.as_str(),
+        generation: boot_epoch.to_string(),
+        sequence: *sequence,
+        name,
+        payload_hex: text.is_err().then(hex),
+        payload: text.map_or(None, Some),
+    }
 }
 
 fn subject(member: &Member) -> Subject<'_> {
@@ -241,6 +292,11 @@ mod tests {
         })
     }
 
+    fn user(payload: &'static [u8]) -> Result<UserEvent, Box<dyn Error>> {
+        let (origin, name) = ("node-b".parse()?, "deploy".to_owned());
+        Ok(UserEvent { origin, boot_epoch: BootEpoch(7), sequence: 4, name, payload: payload.into() })
+    }
+
     /// Takes what was told 1.5 ms after a clock that showed a second, and returns the lines.
     fn written(all: Vec<Result<Event, Missed>>) -> Result<String, Box<dyn Error>> {
         let at = tokio::time::Instant::now().into_std();
@@ -263,10 +319,14 @@ mod tests {
             Event::Dead(member()?),
             Event::Left(member()?),
             Event::Updated(member()?),
+            Event::UserEvent(user(b"v2")?),
+            Event::UserEvent(user(&[0xff, 0])?),
+            Event::UserEventsLost { origin: "node-b".parse()?, count: 3 },
             Event::Refuted { incarnation: 1 },
         ];
         let rest = r#""nodeId":"node-b","generation":"18446744073709551615","incarnation":2,"metadataVersion":3,"endpoint":"127.0.0.1:17421""#;
         let rest = format!("{rest},\"correlationId\":\"{}\"", CorrelationId::of(&member()?));
+        let said = r#""nodeId":"node-b","generation":"7","sequence":4,"name":"deploy""#;
         let plain = |word: &str| format!("{{\"event\":\"{word}\",{rest},\"monotonicUs\":1001500}}\n");
         let up = |recovered: bool| {
             format!("{{\"event\":\"up\",{rest},\"recovered\":{recovered},\"monotonicUs\":1001500}}\n")
@@ -274,6 +334,11 @@ mod tests {
         let expected = [up(false), up(true)]
             .into_iter()
             .chain(["suspect", "unreachable", "dead", "left", "update"].map(plain))
+            .chain([
+                format!("{{\"event\":\"user\",{said},\"payload\":\"v2\",\"monotonicUs\":1001500}}\n"),
+                format!("{{\"event\":\"user\",{said},\"payloadHex\":\"ff00\",\"monotonicUs\":1001500}}\n"),
+                "{\"event\":\"lost\",\"nodeId\":\"node-b\",\"count\":3,\"monotonicUs\":1001500}\n".to_owned(),
+            ])
             .collect::<String>();
         assert_eq!(written(told.into_iter().map(Ok).collect())?, expected);
         Ok(())

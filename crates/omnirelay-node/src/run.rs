@@ -21,7 +21,7 @@ use crate::chain::Chain;
 use crate::change::{change_labels, change_lifecycle};
 use crate::config::Config;
 use crate::dev_child;
-use crate::events::{EventLines, EventsFormat};
+use crate::events::{EventLines, EventsFormat, Followed};
 use crate::health::PeerHealth;
 use crate::node::{self, IdentityError};
 use crate::signals::{Parent, Signals};
@@ -183,7 +183,7 @@ struct Parts {
     control_stop: CancellationToken,
     upkeep: JoinSet<Infallible>,
     /// What happens to the members since before gossip ran, if it is to be written.
-    happenings: Option<gossip::Events>,
+    happenings: Option<Followed>,
     events: JoinSet<()>,
     events_stop: CancellationToken,
 }
@@ -230,7 +230,10 @@ impl Parts {
             control: JoinSet::new(),
             control_stop: CancellationToken::new(),
             upkeep: JoinSet::new(),
-            happenings: service.as_ref().filter(|_| events.is_some()).map(|service| service.handle().events()),
+            happenings: service.as_ref().filter(|_| events.is_some()).map(|service| {
+                let handle = service.handle();
+                Followed { members: handle.events(), users: handle.user_events() }
+            }),
             events: JoinSet::new(),
             events_stop: CancellationToken::new(),
         };

@@ -31,6 +31,8 @@ impl LogEntry {
                 format!("{} {}.{} v{}", member.id, member.boot_epoch, member.incarnation, member.metadata_version)
             }
             None => match event {
+                Event::UserEvent(event) => format!("{event:?}"),
+                Event::UserEventsLost { origin, count } => format!("{origin} {count}"),
                 Event::UpdateRejected { node: subject, reason, detail } => format!("{subject} {reason}: {detail}"),
                 other => format!("{other:?}"),
             },

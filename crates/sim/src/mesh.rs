@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use membership::{Core, Input, LocalNode, Rejected, Sender};
+use membership::{Core, Input, LocalNode, Rejected, SendEventError, Sender};
 use mesh_types::{BootEpoch, Endpoint, NodeId, NodeMetadata, Role};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -147,6 +147,19 @@ impl Mesh {
         });
     }
 
+    /// Lets a node send a user event; returns its number.
+    ///
+    /// # Errors
+    /// Why it was not sent.
+    ///
+    /// # Panics
+    /// If the node does not run.
+    pub fn send_user_event(&mut self, number: usize, name: &str) -> Result<u64, SendEventError> {
+        let mut sent = None;
+        self.with_core(number, |core, now| sent = Some(core.send_user_event(name, Bytes::new(), now)));
+        sent.expect("the node runs")
+    }
+
     /// Hands a node a message as if it had come over its link from another.
     ///
     /// # Errors
@@ -268,7 +281,7 @@ impl Mesh {
             http3_support: true,
             endpoint: node.endpoint.clone(),
             labels: node.labels.clone(),
-            features: mesh_types::Features::default(),
+            features: mesh_types::Features::OF_THIS_BUILD,
             lifecycle: mesh_types::NodeLifecycle::default(),
         }
     }

@@ -55,6 +55,7 @@ const CATALOGUE: &[Metric] = &[
     ),
     gauge("mesh_gossip_links", "Connections to other members that are open.", &[]),
     counter("mesh_gossip_events_total", "Changes in the life of members, as this node saw them.", &["event"]),
+    counter("mesh_gossip_user_events_total", "User events by what became of them on this node.", &["outcome"]),
     // the mesh: what it costs and how well it goes
     Metric {
         name: "mesh_gossip_rtt_ms",

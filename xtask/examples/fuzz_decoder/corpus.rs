@@ -2,8 +2,8 @@
 
 use mesh_proto::gossip::envelope::Body;
 use mesh_proto::gossip::{
-    Ack, Envelope, Flood, Lifecycle, NodeRecord, Probe, State, SyncDiff, SyncRecords, SyncStart, Update, VerifyReply,
-    VerifyRequest,
+    Ack, Envelope, Flood, Lifecycle, NodeRecord, Probe, State, SyncDiff, SyncRecords, SyncStart, Update, UserEvent,
+    VerifyReply, VerifyRequest,
 };
 use mesh_proto::{Message as _, SYNC_BUCKETS};
 
@@ -18,6 +18,13 @@ pub(crate) fn messages() -> Vec<Vec<u8>> {
         Body::VerifyRequest(VerifyRequest { accusation: 3, subject: subject(), boot_epoch: 1, incarnation: 2 }),
         Body::VerifyReply(VerifyReply { accusation: 3, subject: subject(), answered: true }),
         Body::SyncStart(SyncStart { bucket_sums: vec![5; SYNC_BUCKETS] }),
+        Body::UserEvent(UserEvent {
+            origin: subject(),
+            boot_epoch: 1,
+            sequence: 9,
+            name: "deploy".to_owned(),
+            payload: vec![7; 40].into(),
+        }),
         Body::SyncDiff(SyncDiff { buckets: vec![0, 255], entries: updates.clone() }),
         Body::SyncRecords(SyncRecords { updates, wanted: vec![subject()] }),
     ];

@@ -18,6 +18,7 @@ mod renewable;
 mod revocation;
 mod rotation;
 mod strangers;
+mod user_events;
 mod versions;
 
 use std::net::{SocketAddr, UdpSocket};

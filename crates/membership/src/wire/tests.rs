@@ -57,6 +57,12 @@ fn body() -> impl Strategy<Value = Body> {
             .prop_map(|(buckets, entries)| Body::SyncDiff { buckets, entries }),
         (updates(), prop::collection::vec(node(), 0..4))
             .prop_map(|(updates, wanted)| Body::SyncRecords { updates, wanted }),
+        (node(), number(), 1..u64::MAX, "[a-zA-Z0-9._-]{1,63}", prop::collection::vec(any::<u8>(), 0..=512)).prop_map(
+            |(origin, life, sequence, name, payload)| {
+                let payload = payload.into();
+                Body::UserEvent(UserEvent { origin, boot_epoch: BootEpoch(life), sequence, name, payload })
+            }
+        ),
     ]
 }
 
@@ -91,6 +97,7 @@ fn to_proto(body: Body) -> ProtoBody {
             updates: all(updates),
             wanted: wanted.iter().map(NodeId::to_string).collect(),
         }),
+        Body::UserEvent(event) => ProtoBody::UserEvent(user_events::encode(&event)),
     }
 }
 

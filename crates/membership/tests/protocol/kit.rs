@@ -278,7 +278,7 @@ pub(crate) fn updates_in(body: &Body) -> Vec<proto::Update> {
         Body::Flood(message) => message.updates.clone(),
         Body::SyncDiff(message) => message.entries.clone(),
         Body::SyncRecords(message) => message.updates.clone(),
-        Body::SyncStart(_) | Body::VerifyRequest(_) | Body::VerifyReply(_) => Vec::new(),
+        Body::SyncStart(_) | Body::VerifyRequest(_) | Body::VerifyReply(_) | Body::UserEvent(_) => Vec::new(),
     }
 }
 
@@ -297,6 +297,8 @@ fn written(event: &Event) -> String {
         Event::Refuted { incarnation } => format!("refuted {incarnation}"),
         Event::Rejoined { boot_epoch } => format!("rejoined {boot_epoch}"),
         Event::Superseded { endpoint } => format!("superseded {endpoint}"),
+        Event::UserEvent(event) => format!("user_event {event:?}"),
+        Event::UserEventsLost { origin, count } => format!("user_events_lost {origin} {count}"),
         Event::UpdateRejected { node, reason, detail } => format!("rejected {node}: {reason}: {detail}"),
         other => format!("{other:?}"),
     }

@@ -11,4 +11,5 @@ mod storm;
 mod suspicion;
 mod sync;
 mod tombstones;
+mod user_events;
 mod verification;

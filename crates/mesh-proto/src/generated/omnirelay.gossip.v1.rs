@@ -75,7 +75,7 @@ pub struct Envelope {
     /// Node id of the sender; must be the one in its certificate.
     #[prost(string, tag = "1")]
     pub sender: ::prost::alloc::string::String,
-    #[prost(oneof = "envelope::Body", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "envelope::Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub body: ::core::option::Option<envelope::Body>,
 }
 /// Nested message and enum types in `Envelope`.
@@ -98,6 +98,8 @@ pub mod envelope {
         SyncDiff(super::SyncDiff),
         #[prost(message, tag = "9")]
         SyncRecords(super::SyncRecords),
+        #[prost(message, tag = "10")]
+        UserEvent(super::UserEvent),
     }
 }
 /// Asks for an Ack.
@@ -190,6 +192,25 @@ pub struct SyncRecords {
     /// Node ids whose entries the sender wants in turn.
     #[prost(string, repeated, tag = "2")]
     pub wanted: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A small message of an application, passed on to every member that knows of user events.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UserEvent {
+    /// Node id of the sender; required.
+    #[prost(string, tag = "1")]
+    pub origin: ::prost::alloc::string::String,
+    /// Life of the sender; a later one begins to count anew.
+    #[prost(uint64, tag = "2")]
+    pub boot_epoch: u64,
+    /// Number of the event in that life, from 1.
+    #[prost(uint64, tag = "3")]
+    pub sequence: u64,
+    /// What it is about: 1 to 63 letters, digits, `.`, `_` and `-`.
+    #[prost(string, tag = "4")]
+    pub name: ::prost::alloc::string::String,
+    /// What it says, at most 512 bytes.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub payload: ::prost::bytes::Bytes,
 }
 /// What is said about one member.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
