@@ -234,15 +234,18 @@ fn said_of(event: &Event) -> Option<Said<'_>> {
 
 fn message(event: &UserEvent) -> UserMessage<'_> {
     let UserEvent { origin, boot_epoch, sequence, name, payload } = event;
-    let text = std::str::from_utf8(payload);
     let hex = || payload.iter().map(|byte| format!("{byte:02x}")).collect();
+    let (text, bytes) = match std::str::from_utf8(payload) {
+        Ok(text) => (Some(text), None),
+        Err(_not_text) => (None, Some(hex())),
+    };
     UserMessage {
         node_id: origin.as_str(),
         generation: boot_epoch.to_string(),
         sequence: *sequence,
         name,
-        payload_hex: text.is_err().then(hex),
-        payload: text.map_or(None, Some),
+        payload: text,
+        payload_hex: bytes,
     }
 }
 
