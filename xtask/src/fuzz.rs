@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: the fuzz target, built and run for a while.
+//! `cargo xtask fuzz`: the fuzz targets, built and run for a while.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,10 @@ use crate::process::{cargo, succeeds};
 /// How long, and with which luck.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// How long to go on.
+    /// What is fed; both, one after the other, unless named.
+    #[arg(long, value_enum)]
+    target: Option<Target>,
+    /// How long to go on with each.
     #[arg(long, default_value_t = 60, value_name = "N")]
     seconds: u64,
     /// Where chance starts: the same seed gives the same inputs in the same order.
@@ -15,13 +18,40 @@ pub(crate) struct Options {
     seed: u64,
 }
 
-/// Runs the target as a program of its own. It is built like the tests are: the decoder optimised, overflow
+/// What is fed.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Target {
+    /// The decoder of gossip messages.
+    Messages,
+    /// The reader of revocation lists, from files and from other nodes.
+    RevocationLists,
+}
+
+impl Target {
+    const ALL: [Self; 2] = [Self::Messages, Self::RevocationLists];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::RevocationLists => "revocation-lists",
+        }
+    }
+}
+
+/// Runs each target as a program of its own. They are built like the tests are: the decoder optimised, overflow
 /// and debug assertions on.
 ///
 /// # Errors
 /// When cargo cannot be started.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let mut target = cargo(["run", "--quiet", "--package", "xtask", "--example", "fuzz_decoder", "--"]);
-    target.arg(options.seconds.to_string()).arg(options.seed.to_string());
-    Ok(if succeeds(&mut target)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    for target in
+        Target::ALL.into_iter().filter(|target| options.target.is_none_or(|only| only.name() == target.name()))
+    {
+        let mut fuzz = cargo(["run", "--quiet", "--package", "xtask", "--example", "fuzz", "--", target.name()]);
+        fuzz.arg(options.seconds.to_string()).arg(options.seed.to_string());
+        if !succeeds(&mut fuzz)? {
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -70,7 +70,7 @@ enum Verb {
     /// Hold real nodes by the hundred to what is promised.
     #[command(subcommand)]
     Hyperscale(hyperscale::Options),
-    /// Feed mutated messages to the wire decoder, in this process, on the stable compiler.
+    /// Feed mutated messages and revocation lists to those who read them, on the stable compiler.
     Fuzz(fuzz::Options),
     /// Run a simulation and hold it to its limits.
     #[command(subcommand)]
