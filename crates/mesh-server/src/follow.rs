@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::CredentialSource;
+use identity::{CredentialSource, Credentials};
+use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::registry::{Registry, wall_clock};
+use crate::registry::{Entry, Registry, wall_clock};
 
 /// How often connections are looked through for certificates that have run out.
 const TICK: Duration = Duration::from_secs(1);
@@ -21,15 +22,26 @@ pub(crate) async fn follow(source: Arc<dyn CredentialSource>, registry: Registry
         tokio::select! {
             new = source.changed(&seen) => {
                 seen = new;
-                registry.sweep(&seen, wall_clock());
+                sweep(&seen, registry.entries()).await;
             }
             newer = seen.revocations().changed(version) => {
                 version = newer;
-                registry.sweep(&seen, wall_clock());
+                sweep(&seen, registry.entries()).await;
             }
             _ = ticks.tick() => {
-                registry.expire(&seen, wall_clock());
+                let (mut old, now) = (registry.entries(), wall_clock());
+                old.retain(|entry| entry.is_over(now));
+                sweep(&seen, old).await;
             }
         }
+    }
+}
+
+/// Cuts those off who are no longer trusted, and lets others have their turn meanwhile: each takes a signature or two.
+async fn sweep(credentials: &Credentials, entries: Vec<Entry>) {
+    let now = wall_clock();
+    for entry in entries {
+        entry.cut_unless_trusted(credentials, now);
+        yield_now().await;
     }
 }

@@ -91,7 +91,7 @@ pub struct Limits {
     /// Connections open at once, of all protocols, default 4096. One takes about 40 KiB over TCP, 130 KiB over QUIC.
     pub max_connections: usize,
     /// Handshakes under way at once on each of TCP and UDP, default 256. On TCP more wait in the system's queue, on UDP
-    /// they are refused.
+    /// they are refused. With 0 nobody gets in.
     pub max_handshakes: usize,
     /// QUIC handshakes under way at which further clients have to prove first that they are at the address they write
     /// from (RFC 9000 §8.1.2), default 64. It costs them a round trip, and a flood of false addresses its effect.

@@ -24,11 +24,31 @@ struct Open {
     connections: BTreeMap<u64, Entry>,
 }
 
+/// One connection that is open.
 #[derive(Debug, Clone)]
-struct Entry {
+pub(crate) struct Entry {
     peer: PeerIdentity,
     not_after: Option<SystemTime>,
     cut: CancellationToken,
+}
+
+impl Entry {
+    /// Returns whether the peer's certificate has run out.
+    pub(crate) fn is_over(&self, now: SystemTime) -> bool {
+        self.not_after.is_some_and(|not_after| not_after < now)
+    }
+
+    /// Cuts the connection if its peer would not be let in now; returns whether that is so, the first time.
+    pub(crate) fn cut_unless_trusted(&self, credentials: &Credentials, now: SystemTime) -> bool {
+        match credentials.recheck(Side::Client, self.peer.chain(), now) {
+            Err(refused) if !self.cut.is_cancelled() => {
+                audit::cut(&self.peer, &refused);
+                self.cut.cancel();
+                true
+            }
+            Ok(_) | Err(_) => false,
+        }
+    }
 }
 
 impl Registry {
@@ -55,28 +75,10 @@ impl Registry {
         self.lock().connections.len()
     }
 
-    /// Cuts every connection whose peer would not be let in now; returns how many those are.
-    pub(crate) fn sweep(&self, credentials: &Credentials, now: SystemTime) -> usize {
-        self.cut(credentials, now, |_| true)
-    }
-
-    /// Cuts every connection whose peer's certificate has run out.
-    pub(crate) fn expire(&self, credentials: &Credentials, now: SystemTime) -> usize {
-        self.cut(credentials, now, |entry| entry.not_after.is_some_and(|not_after| not_after < now))
-    }
-
-    fn cut(&self, credentials: &Credentials, now: SystemTime, is_doubtful: impl Fn(&Entry) -> bool) -> usize {
-        // Signatures are checked below, which takes too long for a lock that each new connection needs.
-        let doubtful: Vec<_> = self.lock().connections.values().filter(|entry| is_doubtful(entry)).cloned().collect();
-        let is_refused = |entry: &Entry| match credentials.recheck(Side::Client, entry.peer.chain(), now) {
-            Err(refused) if !entry.cut.is_cancelled() => {
-                audit::cut(&entry.peer, &refused);
-                entry.cut.cancel();
-                true
-            }
-            Ok(_) | Err(_) => false,
-        };
-        doubtful.iter().filter(|entry| is_refused(entry)).count()
+    /// Returns all connections, to be looked at one by one: checking signatures takes too long for a lock that each new
+    /// connection needs.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        self.lock().connections.values().cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {

@@ -63,9 +63,9 @@ struct Running<S> {
 impl<S: Serve> Running<S> {
     fn new(shared: Arc<Shared<S>>, endpoint: Option<Endpoint>) -> Self {
         let limits = &shared.options.limits;
-        let rooms = Arc::new(Semaphore::new(limits.max_connections));
-        let tcp_handshakes = Arc::new(Semaphore::new(limits.max_handshakes));
-        let quic_handshakes = Arc::new(Semaphore::new(limits.max_handshakes));
+        let slots = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        let rooms = slots(limits.max_connections);
+        let (tcp_handshakes, quic_handshakes) = (slots(limits.max_handshakes), slots(limits.max_handshakes));
         Self { shared, endpoint, connections: JoinSet::new(), rooms, tcp_handshakes, quic_handshakes }
     }
 
@@ -135,7 +135,7 @@ impl<S: Serve> Running<S> {
                 cut_off += usize::from(unless_panicked(ended) == Some(Ended::CutOff));
             }
         };
-        if timeout(self.shared.options.drain_timeout + CLOSE_TIMEOUT, all_ended).await.is_err() {
+        if timeout(self.shared.options.drain_timeout.saturating_add(CLOSE_TIMEOUT), all_ended).await.is_err() {
             cut_off += self.connections.len();
             self.connections.shutdown().await;
         }

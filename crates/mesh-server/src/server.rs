@@ -132,11 +132,14 @@ async fn sleep_or_not(duration: Option<Duration>) {
     }
 }
 
+/// Older than any connection: a hundred years.
+const AGE_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// Returns `age`, a tenth more or less, so that clients that came together do not leave together.
 fn spread(age: Duration, address: SocketAddr) -> Duration {
     use std::hash::{BuildHasher as _, RandomState};
     // Chance spreads load here; it protects nothing.
     let chance = RandomState::new().hash_one(address) >> 32;
     let share = f64::from(u32::try_from(chance).unwrap_or_default()) / f64::from(u32::MAX);
-    age.mul_f64(0.2f64.mul_add(share, 0.9))
+    age.min(AGE_MAX).mul_f64(0.2f64.mul_add(share, 0.9))
 }

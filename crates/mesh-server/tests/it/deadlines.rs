@@ -37,7 +37,7 @@ async fn check_after_the_head(by: By) -> Outcome {
     let served = Served::start().await?;
     let mut client = served.client(by).await?;
     let requests = stream::iter([says("a"), held()]).chain(stream::pending());
-    let mut replies = client.chat(with_timeout(requests, "500m")?).await?.into_inner();
+    let mut replies = client.chat(with_timeout(requests, "1S")?).await?.into_inner();
     assert_eq!(replies.message().await?.map(|reply| reply.payload), Some(Bytes::from_static(b"a")));
     let reset = within("the reset", replies.message()).await.expect_err("the second is held");
     // RST_STREAM with CANCEL, or RESET_STREAM with H3_REQUEST_CANCELLED.
@@ -59,7 +59,7 @@ async fn check_unread(by: By) -> Outcome {
     let mut client = served.client(by).await?;
     let each = EchoRequest { more_bytes: 1024 * 1024, ..EchoRequest::default() };
     let endless = StreamRequest { each: Some(each), count: u64::MAX, failure: None };
-    let _unread = client.server_stream(with_timeout(endless, "500m")?).await?;
+    let _unread = client.server_stream(with_timeout(endless, "1S")?).await?;
     within("the handler to be dropped", served.echo.wait_for(|calls| calls.dropped == 1)).await;
     assert_eq!(client.unary(says("still here")).await?.into_inner().payload, "still here");
     Ok(())

@@ -7,5 +7,7 @@ mod fixture;
 mod http3_client;
 mod limits;
 mod metrics;
+mod raw_http3;
+mod relay;
 mod tcp_client;
 mod trust;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use identity::{CredentialSource as _, Credentials, RefusalReason, refusal_reason, refusal_reason_of_alert};
 use quinn::ConnectionError;
 use test_authority::{Authority, Holder};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Code;
 
 use crate::fixture::{BoxError, By, Outcome, Served, held, says, within};
@@ -15,13 +15,20 @@ use crate::{http3_client, tcp_client};
 /// Returns the alert that a client over TCP is sent after its own handshake is done; `None` if it is just hung up on.
 async fn refusal_by_tcp(served: &Served, credentials: &Credentials) -> Result<Option<RefusalReason>, BoxError> {
     let mut tls = tcp_client::connect(served.address(), credentials.client_config(&[b"h2"])).await?;
-    match within("the refusal", tls.read_to_end(&mut Vec::new())).await {
-        Ok(_) => Ok(None),
+    // What a client does that believes it is connected.
+    tls.write_all(&[0; 32 * 1024]).await?;
+    let refusal = match within("the refusal", tls.read_to_end(&mut Vec::new())).await {
+        Ok(_) => None,
         Err(error) => {
             let alert = error.get_ref().and_then(|inner| inner.downcast_ref());
-            Ok(Some(refusal_reason(alert.ok_or_else(|| format!("no alert but {error}"))?)))
+            Some(refusal_reason(alert.ok_or_else(|| format!("no alert but {error}"))?))
         }
-    }
+    };
+    // The server still reads. Had it closed, the first of these would be answered with a reset, and the second fail.
+    let (mut tcp, _) = tls.into_inner();
+    tcp.write_all(b"late").await?;
+    tcp.write_all(b"later").await?;
+    Ok(refusal)
 }
 
 /// Returns why a client over QUIC is refused, in the same words.
