@@ -16,6 +16,7 @@ mod fuzz;
 mod hyperscale;
 mod layering;
 mod metrics_lint;
+mod mutants;
 mod node;
 mod process;
 mod sim;
@@ -75,6 +76,9 @@ enum Verb {
     /// Run a simulation and hold it to its limits.
     #[command(subcommand)]
     Sim(sim::Options),
+    /// Plant faults in a copy of the tree, and see that each is caught by the test that is there for it.
+    #[command(subcommand)]
+    Mutants(mutants::Options),
     /// Judge a real node's metrics with promtool.
     MetricsLint(node::WhichNode),
 }
@@ -97,6 +101,7 @@ fn main() -> ExitCode {
         Verb::Hyperscale(options) => hyperscale::run(&options),
         Verb::Fuzz(options) => fuzz::run(&options),
         Verb::Sim(options) => sim::run(&options),
+        Verb::Mutants(options) => mutants::run(&options),
         Verb::MetricsLint(which) => metrics_lint::run(&which),
     };
     outcome.unwrap_or_else(|error| {

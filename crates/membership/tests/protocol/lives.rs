@@ -120,6 +120,15 @@ fn a_denial_brings_an_unreachable_member_back() {
 }
 
 #[test]
+fn a_death_of_an_incarnation_that_was_denied_since_is_old_news() {
+    let mut lab = Lab::new(5);
+    lab.hear_updates("p2", vec![proto::Update { incarnation: 1, ..update("p1") }]);
+    lab.hear_updates("p2", vec![verdict("p1", State::Dead, &["p2", "p3", "p4", "p5"])]);
+    assert_eq!(lab.state("p1"), Some(MemberState::Alive));
+    assert!(lab.events.is_empty(), "{:?}", lab.events);
+}
+
+#[test]
 fn an_earlier_life_is_old_news() {
     let mut lab = Lab::new(2);
     let (version, digest) = (lab.core.version(), lab.core.digest());

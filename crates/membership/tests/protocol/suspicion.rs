@@ -293,3 +293,19 @@ fn a_member_that_is_declared_and_denies_it_again_and_again_has_one_date_of_death
     let most = timers.iter().max();
     assert!(most <= Some(&(timers[0] + 12)), "{timers:?}");
 }
+
+#[test]
+fn a_member_that_this_node_declares_again_and_again_has_one_date_of_death() {
+    let day = Duration::from_secs(86_400);
+    let mut lab = Lab::with(5, Options { dead_after: Some(day), metadata_refresh_period: day, ..Options::default() });
+    lab.silence("p1");
+    lab.verifiers = Verifiers::Confirm;
+    let mut timers = Vec::new();
+    for incarnation in 1..=16 {
+        lab.run_until("unreachable", |lab| lab.state("p1") == Some(MemberState::Unreachable));
+        lab.run(SECOND * 10);
+        timers.push(lab.core.timers_set());
+        lab.hear_updates("p2", vec![proto::Update { incarnation, ..update("p1") }]);
+    }
+    assert!(timers.iter().max() <= Some(&(timers[0] + 8)), "{timers:?}");
+}
