@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use membership::{Options, Profile};
-use sim::scenario::{Illness, Sickness, Tuned, between_sites, crash, cut_in_half, joins_at_once, spread, storm, tuned};
+use sim::scenario::{
+    Illness, Sickness, Tuned, between_sites, clocks, crash, cut_in_half, joins_at_once, rolling, spread, storm, tuned,
+};
 use sim::{Settings, Weather};
 
-const USAGE: &str = "usage: scenarios loss|stalls|crash|partition|joins|spread|storm|profiles|all [--nodes N] [--seeds N] [--first-seed S]";
+const USAGE: &str = "usage: scenarios loss|stalls|crash|partition|joins|spread|storm|profiles|clocks|releases|all [--nodes N] [--seeds N] [--first-seed S]";
 
 /// How long members are sick.
 const SICK_FOR: Duration = Duration::from_secs(90);
@@ -80,6 +82,20 @@ fn run(wanted: &Wanted) {
     }
     if wanted.is("profiles") {
         profiles(wanted);
+    }
+    if wanted.is("clocks") {
+        let runs: Vec<_> = wanted.settings(60).map(clocks).collect();
+        let declared: usize = runs.iter().flatten().map(|run| run.declared).sum();
+        println!("clocks drift, jump and are set back for half an hour: {declared} times a living member was declared");
+        tell("  back in a life above the last one", runs.iter().map(|run| Some((*run)?.back)));
+        tell("  a crash seen by all", runs.iter().map(|run| Some((*run)?.crash_seen)));
+    }
+    if wanted.is("releases") {
+        let runs: Vec<_> = wanted.settings(60).map(rolling).collect();
+        let declared: usize = runs.iter().flatten().map(|run| run.declared).sum();
+        let stripped: u64 = runs.iter().flatten().map(|run| run.stripped).sum();
+        println!("three releases mixed, node by node: {declared} declared, {stripped} records stripped of what is new");
+        tell("  equal tables after the last start", runs.iter().map(|run| Some((*run)?.settled)));
     }
     if wanted.is("spread") {
         let spreads: Vec<_> = wanted.settings(200).map(spread).collect();
@@ -165,7 +181,8 @@ fn tell(what: &str, times: impl Iterator<Item = Option<Duration>>) {
 
 fn read(mut args: impl Iterator<Item = String>) -> anyhow::Result<Wanted> {
     let name = args.next().context(USAGE)?;
-    if !["loss", "stalls", "crash", "partition", "joins", "spread", "storm", "profiles", "all"].contains(&name.as_str())
+    if !["loss", "stalls", "crash", "partition", "joins", "spread", "storm", "profiles", "clocks", "releases", "all"]
+        .contains(&name.as_str())
     {
         bail!("there is no scenario `{name}`; {USAGE}");
     }

@@ -14,12 +14,15 @@
 
 pub mod balance;
 pub mod chaos;
+mod clock;
 mod log;
 mod mesh;
 mod network;
+mod release;
 pub mod scenario;
 mod settings;
 
 pub use log::LogEntry;
 pub use mesh::Mesh;
+pub use release::Release;
 pub use settings::{Settings, Weather};

@@ -12,8 +12,10 @@ use mesh_types::{BootEpoch, Endpoint, NodeId, NodeMetadata, Role};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::clock::Clock;
 use crate::log::Log;
 use crate::network::{Arrival, Network};
+use crate::release::Release;
 use crate::settings::{Settings, Weather};
 
 /// How often a condition that is waited for is looked at, in virtual time.
@@ -23,8 +25,10 @@ const CHECK_EVERY: Duration = Duration::from_millis(1);
 struct Node {
     id: NodeId,
     endpoint: Endpoint,
-    /// How far its clock is ahead of virtual time.
-    skew: Duration,
+    release: Release,
+    clock: Clock,
+    /// How far its wall clock has been set back: lives are numbered by it, and nothing else asks it.
+    set_back: Duration,
     /// Counts its starts; what was meant for an earlier one is dropped.
     life: u32,
     core: Option<Core>,
@@ -50,6 +54,9 @@ pub struct Mesh {
     log: Log,
     /// Who has told whom that a member does not answer it: verifier, accuser, subject.
     denials: BTreeSet<(usize, usize, usize)>,
+    /// Whether nodes are of several releases.
+    is_mixed: bool,
+    stripped_records: u64,
 }
 
 impl Mesh {
@@ -79,7 +86,9 @@ impl Mesh {
         let nodes = (0..settings.nodes).map(|number| Node {
             id: format!("node-{number:04}").parse().expect("digits make a name"),
             endpoint: format!("10.0.{}.{}:17421", number / 256, number % 256).parse().expect("an address"),
-            skew: rng.random_range(Duration::ZERO..=settings.clock_skew),
+            clock: Clock::new(started, rng.random_range(Duration::ZERO..=settings.clock_skew)),
+            set_back: Duration::ZERO,
+            release: settings.release,
             life: 0,
             core: None,
             wake_at: None,
@@ -99,6 +108,8 @@ impl Mesh {
             nodes,
             log: Log::new(settings.keeps_log),
             denials: BTreeSet::new(),
+            is_mixed: settings.release != Release::This,
+            stripped_records: 0,
             settings,
         }
     }
@@ -133,6 +144,37 @@ impl Mesh {
     /// Lets a node's process stand still: neither its timers nor its packets are looked at for so long.
     pub fn pause(&mut self, number: usize, time: Duration) {
         self.nodes[number].paused_until = Some(self.now + time);
+    }
+
+    /// Puts another release in the place of a node's; it should be down.
+    pub fn set_release(&mut self, number: usize, release: Release) {
+        self.nodes[number].release = release;
+        self.is_mixed = true;
+    }
+
+    /// Lets a node's clock run faster than virtual time by so many millionths from now on, or slower.
+    pub fn set_clock_rate(&mut self, number: usize, ppm: i32) {
+        self.nodes[number].clock.set_rate(self.now, ppm);
+        self.nodes[number].wake_at = None;
+        self.set_wake(number);
+    }
+
+    /// Lets a node's clock jump ahead, as after a sleep of its machine: all its timers until then are late.
+    ///
+    /// # Panics
+    /// Never: late timers are no input that can be refused.
+    pub fn jump_clock(&mut self, number: usize, by: Duration) {
+        self.nodes[number].clock.jump(self.now, by);
+        self.with_core(number, |core, now| {
+            let lag = core.poll_timeout().map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
+            core.handle(Input::LoopLag(lag), now).expect("a lag is no input");
+            core.handle(Input::Timeout, now).expect("a timer is no input");
+        });
+    }
+
+    /// Sets a node's wall clock back: its next life has a lower number than it should.
+    pub fn set_wall_clock_back(&mut self, number: usize, by: Duration) {
+        self.nodes[number].set_back += by;
     }
 
     /// Sets a label of a node.
@@ -258,10 +300,11 @@ impl Mesh {
         self.network.unlink(number);
         let metadata = self.metadata(number);
         let seed = self.rng.random();
-        let now = self.now + self.nodes[number].skew;
         let node = &mut self.nodes[number];
+        let now = node.clock.shows(self.now);
         // A wall clock in milliseconds, as far off as the node's.
-        let boot_epoch = BootEpoch(1 + u64::try_from((now - self.started).as_millis()).expect("years"));
+        let wall = (now - self.started).saturating_sub(node.set_back);
+        let boot_epoch = BootEpoch(1 + u64::try_from(wall.as_millis()).expect("years"));
         let local = LocalNode { id: node.id.clone(), boot_epoch, metadata };
         let core = Core::new(local, self.settings.options.clone(), seed, now).expect("valid settings");
         node.core = Some(core);

@@ -3,12 +3,16 @@
 //! Each function runs one mesh of one seed and returns what was seen; `cargo xtask sim membership --scenario` runs many
 //! and prints them as tables.
 
+mod clocks;
 mod distance;
+mod rolling;
 mod sick;
 mod storm;
 mod whole;
 
+pub use clocks::{Clocks, clocks};
 pub use distance::{Tuned, between_sites, tuned};
+pub use rolling::{Rolled, rolling};
 pub use sick::{Illness, Sickness};
 pub use storm::{Storm, storm};
 pub use whole::{Cut, Joins, Spread, crash, cut_in_half, joins_at_once, spread};

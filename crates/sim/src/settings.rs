@@ -7,6 +7,8 @@ use membership::Options;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
+use crate::release::Release;
+
 /// What the network does to packets.
 #[derive(Debug, Clone)]
 pub struct Weather {
@@ -59,6 +61,8 @@ pub struct Settings {
     pub start_within: Duration,
     /// How many of the first nodes everybody has as seeds.
     pub seeds: usize,
+    /// Which release all nodes are of at first; [`Mesh::set_release`](crate::Mesh::set_release) changes it.
+    pub release: Release,
     /// Whether what happened is kept to be read, besides being hashed.
     pub keeps_log: bool,
 }
@@ -81,6 +85,7 @@ impl Default for Settings {
             clock_skew: Duration::from_secs(6 * 3600),
             start_within: Duration::from_millis(100),
             seeds: 1,
+            release: Release::This,
             keeps_log: true,
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use membership::{Options, Profile};
 use mesh_types::MemberState;
-use sim::scenario::{Illness, between_sites, crash, cut_in_half, joins_at_once, spread, storm, tuned};
+use sim::scenario::{Illness, between_sites, clocks, crash, cut_in_half, joins_at_once, rolling, spread, storm, tuned};
 use sim::{Mesh, Settings};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -119,4 +119,18 @@ fn nobody_between_sites_far_apart_is_declared_and_a_crash_is_seen() {
     mesh.crash(30);
     let seen = mesh.run_until(SECOND * 20, |mesh| mesh.all_hold(30, MemberState::Unreachable));
     assert!(seen.is_some_and(|took| took <= SECOND * 10), "{seen:?}");
+}
+
+#[test]
+fn clocks_that_drift_jump_and_are_set_back_get_nobody_declared() {
+    let run = clocks(settings(40, 4)).expect("it is seen");
+    assert_eq!(run.declared, 0, "{run:?}");
+    assert!(run.back <= SECOND * 2 && run.crash_seen <= SECOND * 5 / 2, "{run:?}");
+}
+
+#[test]
+fn three_releases_in_one_mesh_agree_and_pass_on_what_they_do_not_know() {
+    let run = rolling(settings(30, 5)).expect("it settles");
+    assert_eq!((run.declared, run.stripped), (0, 0), "{run:?}");
+    assert!(run.settled <= SECOND * 2, "{run:?}");
 }

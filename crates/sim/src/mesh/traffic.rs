@@ -11,6 +11,7 @@ use mesh_types::NodeId;
 
 use super::Mesh;
 use crate::network::{Arrival, Kind};
+use crate::release::updates_mut;
 
 /// Longest wait of a dialler for the answer to its hello; seeds are tried impatiently first, as in the real shell.
 const DIAL_PATIENCE: Duration = Duration::from_secs(3);
@@ -63,7 +64,8 @@ impl Mesh {
         let sender = self.sender(from);
         let mut ack = None;
         self.with_core(to, |core, now| ack = core.handle_hello(&sender, bytes, now).ok());
-        if let Some(answer) = ack {
+        let release = self.nodes[to].release;
+        if let Some(answer) = ack.map(|ack| release.hello_ack(&ack)) {
             self.link_up(to, from, self.network.handshake(from, to));
             if !self.carry(self.now, (to, from), Channel::Stream, &Arrival::HelloAck { from: to, dial, bytes: answer })
             {
@@ -103,7 +105,7 @@ impl Mesh {
 
     /// Lets a node's core work, then does what it wants done.
     pub(super) fn with_core(&mut self, number: usize, work: impl FnOnce(&mut Core, Instant)) {
-        let local_now = self.now + self.nodes[number].skew;
+        let local_now = self.nodes[number].clock.shows(self.now);
         let Some(core) = self.nodes[number].core.as_mut() else { return };
         work(core, local_now);
         let mut outputs = Vec::new();
@@ -121,7 +123,8 @@ impl Mesh {
             Output::Send { to, channel, bytes, .. } => {
                 let target = self.number_of(&to);
                 self.note_denial(number, target, &bytes);
-                self.transmit(number, target, channel, bytes);
+                let message = self.as_released(number, bytes);
+                self.transmit(number, target, channel, message);
             }
             Output::Connect { endpoint } => {
                 if let Some(target) = self.by_endpoint.get(&endpoint) {
@@ -131,6 +134,22 @@ impl Mesh {
             Output::Event(event) => self.log.add(self.now - self.started, &self.nodes[number].id, &event),
             Output::Rtt { .. } | Output::SyncStarted { .. } | Output::SyncEnded { .. } => {}
         }
+    }
+
+    /// Returns a message as the sender's release writes it, and looks at whose records it passes on.
+    fn as_released(&mut self, from: usize, bytes: Bytes) -> Bytes {
+        if !self.is_mixed {
+            return bytes;
+        }
+        let sender = &self.nodes[from];
+        let message = sender.release.message(&sender.id, bytes);
+        let mut envelope = Envelope::decode(message.clone()).expect("cores speak the protocol");
+        for update in updates_mut(&mut envelope).into_iter().filter(|update| !update.record.is_empty()) {
+            let origin = &self.nodes[self.number_of(&update.node.parse().expect("cores name nodes"))];
+            let is_current = origin.core.as_ref().is_some_and(|core| core.boot_epoch().0 == update.boot_epoch);
+            self.stripped_records += u64::from(is_current && !origin.release.wrote(&update.record));
+        }
+        message
     }
 
     /// Remembers who has said that a member does not answer: verdicts are held against it.
@@ -170,6 +189,7 @@ impl Mesh {
         let patience = if is_seed { self.patience_with(from, to) } else { DIAL_PATIENCE };
         self.network.push(self.now + patience, from, self.nodes[from].life, over);
         let Some(bytes) = self.nodes[from].core.as_ref().map(Core::hello) else { return };
+        let bytes = self.nodes[from].release.hello(&bytes);
         // The handshake takes one round trip before the hello can go.
         let handshake = [(from, to), (to, from)].map(|way| {
             let times = self.network.travel(&mut self.rng, &self.weather, way, (Kind::Handshake, 1_200));
@@ -199,9 +219,9 @@ impl Mesh {
         !travel.is_empty()
     }
 
-    fn set_wake(&mut self, number: usize) {
+    pub(super) fn set_wake(&mut self, number: usize) {
         let node = &mut self.nodes[number];
-        let due = node.core.as_ref().and_then(Core::poll_timeout).map(|local| (local - node.skew).max(self.now));
+        let due = node.core.as_ref().and_then(Core::poll_timeout).map(|local| node.clock.when(local).max(self.now));
         if let Some(due) = due
             && node.wake_at.is_none_or(|at| due < at)
         {

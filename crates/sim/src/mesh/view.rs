@@ -67,6 +67,12 @@ impl Mesh {
         self.denials.contains(&(self.number_of(verifier), self.number_of(accuser), self.number_of(subject)))
     }
 
+    /// Returns how many records of newer nodes others have passed on without what they do not know.
+    #[must_use]
+    pub const fn stripped_records(&self) -> u64 {
+        self.stripped_records
+    }
+
     /// Returns everything that happened, if it was to be kept.
     #[must_use]
     pub fn log(&self) -> &[LogEntry] {
