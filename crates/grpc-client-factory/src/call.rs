@@ -12,6 +12,7 @@ use crate::error::FactoryError;
 use crate::http2::Unanswered;
 use crate::link::Link;
 use crate::message_meter::MessageMeter;
+use crate::meter::Recorder;
 use crate::request_body::{Fault, RequestBody};
 use crate::response_body::{ResponseBody, Source};
 use crate::retry::Pushback;
@@ -27,14 +28,18 @@ const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
+/// Returns the status that headers or trailers hold.
+pub(crate) fn status_of(headers: &HeaderMap) -> Option<Code> {
+    headers.get(&STATUS).map(|status| Code::from_bytes(status.as_bytes()))
+}
+
 /// Returns how an attempt ended, as far as its head says, and what the server says about another. An answer whose head has no
 /// status has begun: there is no way back.
 fn judge(result: &Result<Answer, Arc<FactoryError>>) -> (Code, Pushback) {
     match result {
         Ok(answer) => {
             let headers = answer.response.headers();
-            let code = headers.get(&STATUS).map_or(Code::Ok, |status| Code::from_bytes(status.as_bytes()));
-            (code, Pushback::read(headers.get(&PUSHBACK).map(HeaderValue::as_bytes)))
+            (status_of(headers).unwrap_or(Code::Ok), Pushback::read(headers.get(&PUSHBACK).map(HeaderValue::as_bytes)))
         }
         Err(error) if matches!(**error, FactoryError::Closed) => (error.code(), Pushback::Stop),
         Err(error) => (error.code(), Pushback::Silent),
@@ -76,9 +81,13 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn into_response(self, timer: Option<Timer>) -> Response<ResponseBody> {
+    pub(crate) fn into_response(self, timer: Option<Timer>, mut recorder: Recorder) -> Response<ResponseBody> {
         let Self { response, slot, meter } = self;
-        response.map(|source| ResponseBody::new(source, slot, meter, timer))
+        recorder.answered(slot.connection.protocol());
+        if let Some(code) = status_of(response.headers()) {
+            recorder.end(code);
+        }
+        response.map(|source| ResponseBody::new(source, slot, meter, (timer, recorder)))
     }
 }
 
@@ -105,6 +114,7 @@ impl Call {
                 return result;
             }
             drop(result);
+            self.link.meter().retries_policy.increment(1);
             sleep_until(next).await;
             body = again;
             self.head.headers.insert(PREVIOUS_ATTEMPTS, attempts.into());
@@ -149,6 +159,7 @@ impl Call {
                     return Err(fault.as_ref().and_then(Fault::read).unwrap_or_else(|| Arc::new(error)));
                 }
             }
+            self.link.meter().retries_transparent.increment(1);
             self.renew_timeout(&mut request);
         }
     }

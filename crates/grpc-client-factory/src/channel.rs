@@ -10,9 +10,9 @@ use http::header::USER_AGENT;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Code, Status};
 
-use crate::call::{Call, Head};
+use crate::call::{Answer, Call, Head};
 use crate::deadline::{Deadline, Timer};
 use crate::error::FactoryError;
 use crate::factory::ClientFactory;
@@ -112,6 +112,13 @@ pub(crate) enum CallError {
 }
 
 impl CallError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Factory(error) => error.code(),
+            Self::Body(status) => status.code(),
+        }
+    }
+
     fn status(self) -> Status {
         match self {
             Self::Factory(error) => error.status(),
@@ -133,13 +140,24 @@ impl From<FactoryError> for CallError {
 }
 
 async fn call(link: Arc<Link>, head: Head, body: tonic::body::Body) -> Result<Response<ResponseBody>, CallError> {
+    let mut recorder = link.meter().begin(head.uri.path());
+    match answer(link, head, body).await {
+        Ok((answer, timer)) => Ok(answer.into_response(timer, recorder)),
+        Err(error) => {
+            recorder.end(error.code());
+            Err(error)
+        }
+    }
+}
+
+async fn answer(link: Arc<Link>, head: Head, body: tonic::body::Body) -> Result<(Answer, Option<Timer>), CallError> {
     let now = Instant::now();
     let own = Deadline::of_headers(&head.headers, now)?;
     let body = RequestBody::begin(body, link.profile().max_send_bytes).await?;
     let deadline = own.or_else(|| link.profile().head_timeout.map(|timeout| Deadline::after(timeout, now)));
     let endpoint = link.target().endpoint.clone();
     let call = Call { link, head, deadline: own };
-    let Some(deadline) = deadline else { return Ok(call.run(body).await?.into_response(None)) };
+    let Some(deadline) = deadline else { return Ok((call.run(body).await?, None)) };
     let mut timer = Timer::new(deadline);
     let answer = {
         let mut answer = std::pin::pin!(call.run(body));
@@ -152,7 +170,7 @@ async fn call(link: Arc<Link>, head: Head, body: tonic::body::Body) -> Result<Re
         .await
     };
     // The caller's own deadline is for the body too.
-    Ok(answer?.into_response(own.map(|_deadline| timer)))
+    Ok((answer?, own.map(|_deadline| timer)))
 }
 
 impl fmt::Debug for Channel {

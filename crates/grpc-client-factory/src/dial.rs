@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
 use identity::CredentialSource;
+use metrics::Gauge;
 use tokio::net::lookup_host;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, timeout};
@@ -13,6 +14,7 @@ use crate::error::{Cause, FactoryError};
 use crate::http2;
 use crate::http3;
 use crate::link::{Link, Outcome};
+use crate::meter::Meter;
 use crate::policy::Plan;
 use crate::profile::Profile;
 use crate::target::{Protocol, Target};
@@ -24,10 +26,27 @@ const ADDRESSES_MAX: usize = 8;
 
 type Dialled = Result<Arc<Connection>, FactoryError>;
 
+/// Counts a connection for as long as its task runs.
+struct Open(Gauge);
+
+impl Open {
+    fn new(gauge: Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
 /// What it takes to connect. It holds nothing that owns its task.
 pub(crate) struct Dial {
     pub(crate) target: Target,
     pub(crate) profile: Arc<Profile>,
+    pub(crate) meter: Arc<Meter>,
     pub(crate) credentials: Arc<dyn CredentialSource>,
     pub(crate) tasks: Weak<Tasks>,
     pub(crate) udp: Arc<Udp>,
@@ -129,7 +148,9 @@ impl Dial {
     async fn in_time(&self, protocol: Protocol, dialled: impl Future<Output = Dialled>) -> Dialled {
         let after = self.profile.connect_timeout;
         let late = |_elapsed| FactoryError::ConnectTimeout { endpoint: self.target.endpoint.clone(), protocol, after };
-        timeout(after, dialled).await.map_err(late)?
+        let outcome = timeout(after, dialled).await.map_err(late).flatten();
+        self.meter.dialled(protocol, outcome.as_ref().map(|connection| connection.took));
+        outcome
     }
 
     async fn dial_http2(&self) -> Dialled {
@@ -158,7 +179,9 @@ impl Dial {
         let tasks = self.tasks.upgrade().ok_or(FactoryError::Closed)?;
         let connection = Arc::new(Connection::new(self.target.clone(), made));
         let (link, ended) = (Weak::clone(&self.link), Arc::downgrade(&connection));
+        let connections = self.meter.of(connection.protocol()).connections.clone();
         tasks.spawn(async move {
+            let _open = Open::new(connections);
             let cause = driver.await;
             if let (Some(cause), Some(link), Some(ended)) = (cause, link.upgrade(), ended.upgrade()) {
                 link.ended(&ended, cause);

@@ -13,7 +13,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::channel::Channel;
 use crate::http3_mode::Http3Mode;
-use crate::link::{Around, Link, wall_clock};
+use crate::link::{Around, Kind, Link, wall_clock};
+use crate::meter::Meter;
 use crate::profile::{Profile, ProfileError};
 use crate::target::Target;
 use crate::tasks::Tasks;
@@ -114,7 +115,7 @@ pub struct ClientFactory {
 
 struct Inner {
     around: Around,
-    profiles: HashMap<String, Arc<Profile>>,
+    profiles: HashMap<String, Kind>,
     links_max: usize,
     links: Mutex<Links>,
 }
@@ -137,7 +138,8 @@ impl ClientFactory {
         let mut profiles = HashMap::with_capacity(options.profiles.len());
         for (name, profile) in options.profiles.into_iter().collect::<std::collections::BTreeMap<_, _>>() {
             profile.check().map_err(|source| BuildFactoryError::Profile { name: name.clone(), source })?;
-            profiles.insert(name, Arc::new(profile));
+            let kind = Kind { meter: Arc::new(Meter::new(&name)), profile: Arc::new(profile) };
+            profiles.insert(name, kind);
         }
         let tasks = Arc::new(Tasks::new(Handle::try_current()?));
         let links = Links { by_key: HashMap::new(), modes: HashMap::new(), is_closed: false, seed: options.seed };
@@ -214,7 +216,7 @@ impl ClientFactory {
 impl ChannelFactory for ClientFactory {
     fn channel(&self, target: &Target, profile: &str) -> Result<Channel, ChannelError> {
         let known = self.inner.profiles.get(profile);
-        let knobs = known.ok_or_else(|| ChannelError::UnknownProfile { name: profile.to_owned() })?;
+        let kind = known.ok_or_else(|| ChannelError::UnknownProfile { name: profile.to_owned() })?;
         let endpoint = target.endpoint.to_string();
         let Ok(authority) = Authority::try_from(endpoint.as_str()) else {
             return Err(ChannelError::Authority { endpoint });
@@ -227,8 +229,8 @@ impl ChannelFactory for ClientFactory {
         links.make_room(self.inner.links_max)?;
         links.seed = links.seed.wrapping_add(1);
         let (around, mode) = (self.inner.around.clone(), links.modes.get(&target.endpoint).copied());
-        let mode = mode.unwrap_or(knobs.http3.mode);
-        let link = Arc::new(Link::new(target.clone(), Arc::clone(knobs), around, mode, links.seed));
+        let mode = mode.unwrap_or(kind.profile.http3.mode);
+        let link = Arc::new(Link::new(target.clone(), kind.clone(), around, mode, links.seed));
         if links.is_closed {
             link.close();
         } else {

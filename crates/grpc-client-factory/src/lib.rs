@@ -29,6 +29,7 @@ mod http3;
 mod http3_mode;
 mod link;
 mod message_meter;
+mod meter;
 mod policy;
 mod profile;
 mod request_body;

@@ -14,6 +14,7 @@ use crate::connection::Connection;
 use crate::dial::{Attempt, Dial};
 use crate::error::{Cause, FactoryError};
 use crate::http3_mode::Http3Mode;
+use crate::meter::{Meter, count_refusal};
 use crate::policy::{Plan, Policy, StallWatch};
 use crate::profile::Profile;
 use crate::retry::{Budget, Pushback};
@@ -32,12 +33,20 @@ pub(crate) struct Around {
     pub(crate) udp: Arc<Udp>,
 }
 
+/// A profile, and what is counted of its calls.
+#[derive(Debug, Clone)]
+pub(crate) struct Kind {
+    pub(crate) profile: Arc<Profile>,
+    pub(crate) meter: Arc<Meter>,
+}
+
 /// The way to one target with one profile. All channels to it share it.
 #[derive(Debug)]
 pub(crate) struct Link {
     target: Target,
     profile: Arc<Profile>,
     around: Around,
+    meter: Arc<Meter>,
     budget: Budget,
     state: Mutex<State>,
 }
@@ -82,7 +91,8 @@ enum Look {
 }
 
 impl Link {
-    pub(crate) fn new(target: Target, profile: Arc<Profile>, around: Around, mode: Http3Mode, seed: u64) -> Self {
+    pub(crate) fn new(target: Target, kind: Kind, around: Around, mode: Http3Mode, seed: u64) -> Self {
+        let Kind { profile, meter } = kind;
         let (now, http3) = (Instant::now(), &profile.http3);
         let state = State {
             http3: None,
@@ -101,7 +111,7 @@ impl Link {
             stalled: None,
         };
         let budget = Budget::new(&profile.retry);
-        Self { target, profile, around, budget, state: Mutex::new(state) }
+        Self { target, profile, around, meter, budget, state: Mutex::new(state) }
     }
 
     pub(crate) const fn target(&self) -> &Target {
@@ -110,6 +120,10 @@ impl Link {
 
     pub(crate) fn profile(&self) -> &Profile {
         &self.profile
+    }
+
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Takes in a call that has failed for the `attempts`th time; returns how long to wait before the next attempt, if there is one.
@@ -177,8 +191,8 @@ impl Link {
 
     fn dial(self: &Arc<Self>) -> Dial {
         let Around { credentials, tasks, udp } = self.around.clone();
-        let (target, profile) = (self.target.clone(), Arc::clone(&self.profile));
-        Dial { target, profile, credentials, tasks: Arc::downgrade(&tasks), udp, link: Arc::downgrade(self) }
+        let (target, profile, meter) = (self.target.clone(), Arc::clone(&self.profile), Arc::clone(&self.meter));
+        Dial { target, profile, meter, credentials, tasks: Arc::downgrade(&tasks), udp, link: Arc::downgrade(self) }
     }
 
     /// Takes in what came of a handshake.
@@ -206,6 +220,7 @@ impl Link {
     /// Takes in that HTTP/3 has failed where HTTP/2 works.
     pub(crate) fn http3_failed(&self, error: &FactoryError) {
         tracing::debug!(target = %self.target, error = error as &dyn std::error::Error, "HTTP/3 does not work; calls go over HTTP/2");
+        self.meter.fallbacks_failed.increment(1);
         self.lock().http3_failed();
     }
 
@@ -223,6 +238,7 @@ impl Link {
             return;
         }
         let error = connection.explain_end(cause);
+        count_refusal(&error);
         let mut state = self.lock();
         if connection.protocol() == Protocol::Http3 && !error.is_final() {
             state.http3_failed();
@@ -256,8 +272,11 @@ impl Link {
             // Until it has worked, calls go on over the old connection.
             self.begin(&mut state);
         }
-        if state.finds_stall(now, self.profile.http3.stall) && state.attempt.is_none() {
-            self.begin(&mut state);
+        if state.finds_stall(now, self.profile.http3.stall) {
+            self.meter.fallbacks_stalled.increment(1);
+            if state.attempt.is_none() {
+                self.begin(&mut state);
+            }
         }
         state.give_up_stalled(now, self.profile.http3.stall);
         self.probe(&mut state, now);
@@ -275,6 +294,13 @@ impl Link {
     /// Lets go of connections that have had no calls for as long as the profile says. Returns whether nothing is left.
     pub(crate) fn rest(&self, now: Instant) -> bool {
         let mut state = self.lock();
+        for (connection, (rtt, _)) in
+            state.connections().filter_map(|connection| Some((connection, connection.progress()?)))
+        {
+            if connection.in_flight() > 0 || connection.begun() != state.used.1 {
+                self.meter.of(Protocol::Http3).rtt_seconds.record(rtt.as_secs_f64());
+            }
+        }
         let busy = state.attempt.is_some() || state.connections().any(|connection| connection.in_flight() > 0);
         let begun = state.connections().map(|connection| connection.begun()).sum();
         if busy || begun != state.used.1 {

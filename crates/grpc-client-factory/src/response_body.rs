@@ -8,13 +8,15 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
-use tonic::Status;
+use tonic::{Code, Status};
 
+use crate::call::status_of;
 use crate::connection::Slot;
 use crate::deadline::Timer;
 use crate::error::FactoryError;
 use crate::http3::Answer;
 use crate::message_meter::MessageMeter;
+use crate::meter::Recorder;
 
 /// The body of an answer. Dropped before its end, it takes the call back: the server is told.
 pub struct ResponseBody {
@@ -28,6 +30,7 @@ struct Open {
     slot: Slot,
     meter: MessageMeter,
     timer: Option<Timer>,
+    recorder: Recorder,
 }
 
 /// A part of the answer, or why there is none.
@@ -48,8 +51,13 @@ pub(crate) enum Broken {
 }
 
 impl ResponseBody {
-    pub(crate) const fn new(source: Source, slot: Slot, meter: MessageMeter, timer: Option<Timer>) -> Self {
-        Self { open: Some(Open { source, slot, meter, timer }) }
+    pub(crate) fn new(
+        source: Source,
+        slot: Slot,
+        meter: MessageMeter,
+        (timer, recorder): (Option<Timer>, Recorder),
+    ) -> Self {
+        Self { open: Some(Open { source, slot, meter, timer, recorder }) }
     }
 }
 
@@ -91,16 +99,20 @@ impl Body for ResponseBody {
         match frame {
             Some(Ok(frame)) => {
                 // Nothing follows trailers.
-                if frame.is_trailers() {
+                if let Some(trailers) = frame.trailers_ref() {
+                    open.recorder.end(status_of(trailers).unwrap_or(Code::Unknown));
                     self.open = None;
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
+                open.recorder.end(error.code());
                 self.open = None;
                 Poll::Ready(Some(Err(error.status())))
             }
             None => {
+                // Without trailers: the head has had the status, or there is none.
+                open.recorder.end(Code::Unknown);
                 self.open = None;
                 Poll::Ready(None)
             }

@@ -38,12 +38,12 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Returns the word for metric labels: `h2` or `h3`.
+    /// Returns the word for metric labels: `http2` or `http3`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Http2 => "h2",
-            Self::Http3 => "h3",
+            Self::Http2 => "http2",
+            Self::Http3 => "http3",
         }
     }
 }

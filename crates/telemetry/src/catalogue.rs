@@ -174,6 +174,51 @@ const CATALOGUE: &[Metric] = &[
         help: "From being asked to stop to the end of the last connection.",
         labels: &[],
     },
+    // calls that go out; the protocol is the one that answered, or `none`
+    counter(
+        "grpc_outbound_requests_total",
+        "Calls that went out, by how they ended.",
+        &["profile", "service", "method", "protocol", "status"],
+    ),
+    Metric {
+        name: "grpc_outbound_request_duration_seconds",
+        kind: Kind::Histogram { buckets: CALL_SECONDS_BUCKETS },
+        unit: Unit::Seconds,
+        help: "From a call to the last byte of its answer, other attempts included.",
+        labels: &["profile", "service", "method"],
+    },
+    gauge("grpc_outbound_inflight", "Calls under way.", &["profile"]),
+    gauge("grpc_outbound_connections", "Connections to servers that are open.", &["profile", "protocol"]),
+    counter(
+        "grpc_outbound_connects_total",
+        "Attempts to connect to servers, by what came of them.",
+        &["profile", "protocol", "result"],
+    ),
+    Metric {
+        name: "grpc_outbound_handshake_seconds",
+        kind: Kind::Histogram { buckets: CALL_SECONDS_BUCKETS },
+        unit: Unit::Seconds,
+        help: "From the look-up of a server's name to the end of the handshake.",
+        labels: &["profile", "protocol"],
+    },
+    Metric {
+        name: "grpc_outbound_rtt_seconds",
+        kind: Kind::Histogram { buckets: CALL_SECONDS_BUCKETS },
+        unit: Unit::Seconds,
+        help: "Round trips of connections in use, as QUIC measures them.",
+        labels: &["profile", "protocol"],
+    },
+    counter(
+        "grpc_outbound_fallbacks_total",
+        "Times that calls went over to HTTP/2, by reason.",
+        &["profile", "reason"],
+    ),
+    counter("grpc_outbound_retries_total", "Calls that were sent once more, by kind.", &["profile", "kind"]),
+    counter(
+        "grpc_outbound_tls_failures_total",
+        "Connections on which one side refused the other's certificate.",
+        &["refuser", "reason"],
+    ),
     // the health of peers
     gauge("omnirelay_peer_lease_healthy", "Peers that may get work.", &[]),
     gauge("omnirelay_peer_lease_unhealthy", "Peers that must not get work.", &[]),

@@ -6,6 +6,7 @@ mod connecting;
 mod deadlines;
 mod http3;
 mod limits;
+mod measures;
 mod quic;
 mod retries;
 mod support;
