@@ -31,7 +31,6 @@ mod audit;
 mod bind;
 mod body;
 mod call;
-mod cut;
 mod follow;
 mod grpc_timeout;
 mod handle;

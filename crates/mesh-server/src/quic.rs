@@ -11,8 +11,7 @@ use tokio::time::timeout;
 
 use crate::audit::{Applicant, quic_reason};
 use crate::bind::BindError;
-use crate::cut::ACCESS_DENIED;
-use crate::http3;
+use crate::http3::{self, ACCESS_DENIED};
 use crate::options::Options;
 use crate::peer::Protocol;
 use crate::registry::Registered;
@@ -47,13 +46,7 @@ pub(crate) async fn serve<S: Serve>(
     let admitted = shared.shutdown.run_until_cancelled(admit(&shared, config, incoming, handshake));
     let Some(Some((connection, registered))) = admitted.await else { return Ended::Finished };
     tracing::debug!(peer = ?registered.peer(), "connected");
-    tokio::select! {
-        ended = http3::serve(&shared, connection.clone(), registered.peer()) => ended,
-        () = registered.is_cut() => {
-            connection.close(ACCESS_DENIED, b"the certificate is no longer acceptable");
-            Ended::CutOff
-        }
-    }
+    http3::serve(&shared, &connection, &registered).await
 }
 
 /// Returns the connection and its place in the registry, or refuses it.

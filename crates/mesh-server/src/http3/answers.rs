@@ -1,0 +1,65 @@
+//! The answers of one connection, until the client has them.
+
+use std::collections::VecDeque;
+
+use futures_util::FutureExt as _;
+use h3_transport::WhenStopped;
+use tokio::task::{JoinError, JoinSet};
+
+/// How many answers may wait before it is looked which of them have arrived.
+const LOOK_AT: usize = 64;
+
+/// The answers of one connection.
+///
+/// QUIC throws away what was not acknowledged when a connection is closed: so an answer that was sent to its end counts as
+/// under way until the client has said that it is there. Nobody waits for that while there is more to serve; it is looked
+/// at now and then. There are never more than the client may have streams: what is not acknowledged is an open one.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    /// Each ends with what tells whether its answer has arrived.
+    under_way: JoinSet<Option<WhenStopped>>,
+    /// Of those that were sent to their end.
+    unacknowledged: VecDeque<WhenStopped>,
+    look_at: usize,
+}
+
+impl Answers {
+    pub(crate) fn new() -> Self {
+        Self { under_way: JoinSet::new(), unacknowledged: VecDeque::new(), look_at: LOOK_AT }
+    }
+
+    pub(crate) fn begin(&mut self, answering: impl Future<Output = Option<WhenStopped>> + Send + 'static) {
+        self.under_way.spawn(answering);
+        while let Some(ended) = self.under_way.try_join_next() {
+            self.unacknowledged.extend(unless_panicked(ended));
+        }
+        if self.unacknowledged.len() >= self.look_at {
+            self.unacknowledged.retain_mut(|answer| answer.now_or_never().is_none());
+            // At most one look for each answer, however slow the path is.
+            self.look_at = LOOK_AT.max(2 * self.unacknowledged.len());
+        }
+    }
+
+    /// Resolves when all requests have ended and the client has their answers.
+    pub(crate) async fn all_arrived(&mut self) {
+        while let Some(ended) = self.under_way.join_next().await {
+            self.unacknowledged.extend(unless_panicked(ended));
+        }
+        for answer in &mut self.unacknowledged {
+            answer.await;
+        }
+        self.unacknowledged.clear();
+    }
+
+    /// Ends those that are under way, and waits until no task is left.
+    pub(crate) async fn shutdown(&mut self) {
+        self.under_way.shutdown().await;
+    }
+}
+
+fn unless_panicked(ended: Result<Option<WhenStopped>, JoinError>) -> Option<WhenStopped> {
+    ended.unwrap_or_else(|error| {
+        tracing::error!(%error, "the task of a request failed");
+        None
+    })
+}
