@@ -40,6 +40,7 @@ impl Control {
             readiness: Readiness::new("worker"),
             lease_health: None,
             labels: None,
+            lifecycle: None,
         };
         let (address, shutdown) = (server.local_addr(), CancellationToken::new());
         let mut tasks = JoinSet::new();
