@@ -11,6 +11,7 @@ use mesh_server::{CancellationToken, Options, Server};
 use test_rpc::{EchoService, rpc::echo_server::EchoServer};
 use tonic::service::Routes;
 
+#[expect(clippy::print_stdout, reason = "an example talks to whoever tries it")]
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut paths = std::env::args_os().skip(1).map(PathBuf::from);
@@ -19,12 +20,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     #[expect(clippy::disallowed_methods, reason = "the edge: the certificate has its dates by the clock on the wall")]
     let credentials = Credentials::load(&files, SystemTime::now())?;
 
-    let server = Server::bind(Options::default(), Arc::new(credentials)).await?;
+    let server = Server::bind(Options::default(), Arc::new(credentials))?;
     let (address, shutdown) = (server.local_addr(), CancellationToken::new());
     let interrupted = async { tokio::signal::ctrl_c().await.inspect(|()| shutdown.cancel()) };
-    tracing::info!(%address, "listening");
+    println!("listening on {address}");
     let routes = Routes::new(EchoServer::new(EchoService::default()));
     let (report, heard) = tokio::join!(server.run(routes, shutdown.clone()), interrupted);
-    tracing::info!(?report, "stopped");
+    println!("stopped: {report:?}");
     Ok(heard?)
 }

@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::options::Options;
 
 /// How often another free port is taken, because somebody else has it on UDP.
 const ATTEMPTS: usize = 16;
+
+/// Clients that the system lets wait on TCP while all handshake slots are taken; it may keep to less (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
 
 /// Why a server could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -50,26 +53,34 @@ pub(crate) struct Sockets {
 
 impl Sockets {
     /// Takes TCP first, then UDP at the port that TCP got. If any port is good, one that is free on both is looked for.
-    pub(crate) async fn bind(options: &Options, quic: Option<&quinn::ServerConfig>) -> Result<Self, BindError> {
+    pub(crate) fn bind(options: &Options, quic: Option<&quinn::ServerConfig>) -> Result<Self, BindError> {
         let mut attempts = if options.address.port() == 0 { ATTEMPTS } else { 1 };
         loop {
             attempts -= 1;
-            match Self::bind_once(options, quic).await {
+            match Self::bind_once(options, quic) {
                 Err(BindError::Udp { .. }) if attempts > 0 => {}
                 bound => return bound,
             }
         }
     }
 
-    async fn bind_once(options: &Options, quic: Option<&quinn::ServerConfig>) -> Result<Self, BindError> {
+    fn bind_once(options: &Options, quic: Option<&quinn::ServerConfig>) -> Result<Self, BindError> {
         let address = options.address;
         let tcp_refused = |source| BindError::Tcp { address, source };
-        let tcp = TcpListener::bind(address).await.map_err(tcp_refused)?;
+        let tcp = listen(address).map_err(tcp_refused)?;
         let local_addr = tcp.local_addr().map_err(tcp_refused)?;
         let endpoint = quic.map(|server| bind_endpoint(options, server.clone(), local_addr)).transpose();
         let endpoint = endpoint.map_err(|source| BindError::Udp { address: local_addr, source })?;
         Ok(Self { tcp, quic: endpoint, local_addr })
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that comes back finds the connections that it had in TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn bind_endpoint(options: &Options, server: quinn::ServerConfig, address: SocketAddr) -> io::Result<Endpoint> {

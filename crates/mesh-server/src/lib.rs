@@ -18,7 +18,7 @@
 //! let who = |axum::Extension(peer): axum::Extension<PeerIdentity>| async move { peer.spiffe_id().to_string() };
 //! let router = axum::Router::new().route("/who", axum::routing::get(who));
 //!
-//! let server = Server::bind(Options::default(), Arc::new(credentials)).await?;
+//! let server = Server::bind(Options::default(), Arc::new(credentials))?;
 //! let shutdown = CancellationToken::new();
 //! let report = server.run(router, shutdown).await;
 //! println!("{} connections were cut off", report.cut_off);

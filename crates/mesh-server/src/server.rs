@@ -33,14 +33,13 @@ impl Server {
     /// Takes [`Options::address`] on TCP, and the port that it got on UDP. Each handshake uses the credentials that
     /// `source` has then.
     ///
+    /// Must be called inside a tokio runtime.
+    ///
     /// # Errors
     /// The address is in use, or not this machine's.
-    ///
-    /// # Cancel safety
-    /// Dropping the future binds nothing.
-    pub async fn bind(options: Options, source: Arc<dyn CredentialSource>) -> Result<Self, BindError> {
+    pub fn bind(options: Options, source: Arc<dyn CredentialSource>) -> Result<Self, BindError> {
         let quic = quic::server_config(&options, &source.current())?;
-        let sockets = Sockets::bind(&options, quic.as_ref()).await?;
+        let sockets = Sockets::bind(&options, quic.as_ref())?;
         let meter = Arc::new(Meter::new());
         let registry = Registry::new(&meter);
         Ok(Self { sockets, quic, options, source, meter, registry })

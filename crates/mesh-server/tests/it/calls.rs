@@ -18,7 +18,7 @@ fn reply(text: &'static str, index: u64) -> EchoReply {
 }
 
 async fn check_shapes(by: By) -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let mut client = served.client(by).await?;
     assert_eq!(client.unary(says("a")).await?.into_inner(), reply("a", 0));
     let three = StreamRequest { each: Some(says("b")), count: 3, failure: None };
@@ -39,7 +39,7 @@ async fn every_shape_passes() -> Outcome {
 }
 
 async fn check_failure(by: By) -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let mut client = served.client(by).await?;
     let message = "not now: 100 % über".to_owned();
     let failure = Failure { code: 9, message: message.clone(), details: vec![0, 159, 146].into(), panic: false };
@@ -68,7 +68,7 @@ async fn failures_come_with_message_details_and_metadata() -> Outcome {
 
 async fn check_large(by: By) -> Outcome {
     const SIZE: usize = 8 * 1024 * 1024;
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let payload: Bytes = (0..SIZE).zip((0..=250).cycle()).map(|(_, byte)| byte).collect();
     let request = EchoRequest { payload: payload.clone(), ..EchoRequest::default() };
     let reply = within("8 MiB", served.client(by).await?.unary(request)).await?.into_inner();
@@ -84,7 +84,7 @@ async fn messages_of_8_mib_pass_both_ways() -> Outcome {
 
 #[tokio::test]
 async fn handlers_know_who_calls_and_clients_of_tcp_hear_of_http3() -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let credentials = served.authority.credentials("somebody")?;
     let port = served.address().port();
     for (by, who, alt_svc) in [
@@ -102,7 +102,7 @@ async fn handlers_know_who_calls_and_clients_of_tcp_hear_of_http3() -> Outcome {
 }
 
 async fn check_cancelled(by: By) -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let mut client = served.client(by).await?;
     let mut waiting = Box::pin({
         let mut client = client.clone();
@@ -131,7 +131,7 @@ async fn a_call_that_is_cancelled_drops_its_handler_and_nothing_else() -> Outcom
 }
 
 async fn check_panic(by: By) -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let mut client = served.client(by).await?;
     let failure = Failure { panic: true, message: "a secret".to_owned(), ..Failure::default() };
     let status =
@@ -163,7 +163,7 @@ async fn check_stalled(by: By) -> Outcome {
     if let Some(quic) = &mut small.quic {
         quic.stream_window_bytes = 65_535;
     }
-    let served = Served::start_with(small).await?;
+    let served = Served::start_with(small)?;
     let client = served.client(by).await?;
     let filling = EchoRequest { payload: vec![0; 256 * 1024].into(), ..held() };
     let stalled = (0..STALLED).map(|_| {

@@ -17,7 +17,7 @@ fn with_timeout<T>(
 }
 
 async fn check_before_the_head(by: By) -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let mut client = served.client(by).await?;
     let status = within("the deadline", client.unary(with_timeout(held(), "50m")?)).await.expect_err("it is held");
     assert_eq!((status.code(), status.message()), (Code::DeadlineExceeded, "the deadline has passed"));
@@ -34,7 +34,7 @@ async fn a_late_call_is_answered_with_a_status_and_its_handler_dropped() -> Outc
 
 /// Answers one message, holds the next, and is reset; its caller goes on waiting and sending.
 async fn check_after_the_head(by: By) -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let mut client = served.client(by).await?;
     let requests = stream::iter([says("a"), held()]).chain(stream::pending());
     let mut replies = client.chat(with_timeout(requests, "1S")?).await?.into_inner();
@@ -55,7 +55,7 @@ async fn an_answer_that_is_late_is_reset_in_the_middle() -> Outcome {
 
 /// A caller that takes the head and then reads nothing: the answer fills its window and waits.
 async fn check_unread(by: By) -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let mut client = served.client(by).await?;
     let each = EchoRequest { more_bytes: 1024 * 1024, ..EchoRequest::default() };
     let endless = StreamRequest { each: Some(each), count: u64::MAX, failure: None };
@@ -72,7 +72,7 @@ async fn an_answer_that_nobody_reads_is_reset_too() -> Outcome {
 }
 
 async fn check_malformed(by: By) -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let status = served.client(by).await?.unary(with_timeout(says("a"), "soon")?).await.expect_err("it is malformed");
     assert_eq!((status.code(), status.message()), (Code::Internal, "the call has a grpc-timeout that is none"));
     assert_eq!(served.echo.calls().begun, 0, "the handler was called");
@@ -87,7 +87,7 @@ async fn a_malformed_timeout_is_refused() -> Outcome {
 
 #[tokio::test]
 async fn a_client_of_tonic_whose_deadline_comes_leaves_no_handler_behind() -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let mut client = served.client(By::Tonic).await?;
     let late = within("the deadline", client.unary(with_timeout(held(), "50m")?)).await;
     // Which side's clock comes first is a matter of chance; tonic has another word for it than the server.

@@ -15,7 +15,7 @@ use crate::http3_client::Http3Client;
 
 async fn check_finished(by: By) -> Outcome {
     const HELD: usize = 8;
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let client = served.client(by).await?;
     let mut unary = JoinSet::new();
     for _ in 0..HELD {
@@ -60,7 +60,7 @@ async fn calls_under_way_are_finished() -> Outcome {
 /// Callers that go on until they are turned away: whatever was executed has been answered.
 async fn check_under_load(by: By) -> Outcome {
     const CALLERS: usize = 32;
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let client = served.client(by).await?;
     let callers = (0..CALLERS).map(|_| {
         let mut client = client.clone();
@@ -97,7 +97,7 @@ async fn what_was_executed_has_been_answered() -> Outcome {
 }
 
 async fn check_cut_off(by: By) -> Outcome {
-    let served = Served::start_with(Options { drain_timeout: Duration::from_millis(50), ..options() }).await?;
+    let served = Served::start_with(Options { drain_timeout: Duration::from_millis(50), ..options() })?;
     let mut client = served.client(by).await?;
     let echo = served.echo.clone();
     let calling = client.unary(held());
@@ -121,7 +121,7 @@ async fn calls_that_do_not_end_are_cut_off_in_time() -> Outcome {
 
 #[tokio::test]
 async fn an_idle_server_stops_at_once() -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let report = served.stop().await?;
     assert_eq!((report.connections, report.cut_off), (0, 0));
     Ok(())
@@ -129,8 +129,7 @@ async fn an_idle_server_stops_at_once() -> Outcome {
 
 #[tokio::test]
 async fn an_old_connection_over_quic_finishes_its_calls_and_is_closed() -> Outcome {
-    let served =
-        Served::start_with(Options { max_connection_age: Some(Duration::from_millis(50)), ..options() }).await?;
+    let served = Served::start_with(Options { max_connection_age: Some(Duration::from_millis(50)), ..options() })?;
     let credentials = served.authority.credentials("client")?;
     let client = Http3Client::connect(served.address(), &credentials).await?;
     let quic = client.quic.clone();
@@ -145,8 +144,7 @@ async fn an_old_connection_over_quic_finishes_its_calls_and_is_closed() -> Outco
 
 #[tokio::test]
 async fn a_client_of_tonic_outlives_the_age_of_its_connections() -> Outcome {
-    let served =
-        Served::start_with(Options { max_connection_age: Some(Duration::from_millis(20)), ..options() }).await?;
+    let served = Served::start_with(Options { max_connection_age: Some(Duration::from_millis(20)), ..options() })?;
     let mut client = served.client(By::Tonic).await?;
     let first = served.handle.connections().first().map(|peer| peer.address());
     within("another connection", async {

@@ -57,14 +57,14 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    pub(crate) async fn start() -> Result<Self, BoxError> {
-        Self::start_with(options()).await
+    pub(crate) fn start() -> Result<Self, BoxError> {
+        Self::start_with(options())
     }
 
-    pub(crate) async fn start_with(options: Options) -> Result<Self, BoxError> {
+    pub(crate) fn start_with(options: Options) -> Result<Self, BoxError> {
         let authority = Authority::new()?;
         let credentials = Arc::new(SharedCredentials::new((*authority.credentials("server")?).clone()));
-        let server = Server::bind(options, Arc::clone(&credentials) as _).await?;
+        let server = Server::bind(options, Arc::clone(&credentials) as _)?;
         let (handle, echo, shutdown) = (server.handle(), EchoService::default(), CancellationToken::new());
         let service = EchoServer::new(echo.clone())
             .max_decoding_message_size(MESSAGE_BYTES)

@@ -15,7 +15,7 @@ fn limited(limits: Limits) -> Options {
 
 #[tokio::test]
 async fn one_connection_too_many_is_refused_and_finds_room_later() -> Outcome {
-    let served = Served::start_with(limited(Limits { max_connections: 1, ..Limits::default() })).await?;
+    let served = Served::start_with(limited(Limits { max_connections: 1, ..Limits::default() }))?;
     let credentials = served.authority.credentials("client")?;
     let first = served.channel(By::Http2, &credentials).await?;
     served.wait_for_connections(1).await;
@@ -29,7 +29,7 @@ async fn one_connection_too_many_is_refused_and_finds_room_later() -> Outcome {
 #[tokio::test]
 async fn a_client_that_stalls_its_handshake_is_hung_up_on() -> Outcome {
     let limits = Limits { handshake_timeout: Duration::from_secs(2), max_handshakes: 1, ..Limits::default() };
-    let served = Served::start_with(limited(limits)).await?;
+    let served = Served::start_with(limited(limits))?;
     let mut silent = TcpStream::connect(served.address()).await?;
     assert_eq!(within("the end", silent.read(&mut [0; 8])).await?, 0);
     // Its slot is free again: there is one only.
@@ -39,7 +39,7 @@ async fn a_client_that_stalls_its_handshake_is_hung_up_on() -> Outcome {
 }
 
 async fn check_head(by: By) -> Outcome {
-    let served = Served::start_with(limited(Limits { head_bytes: 16 * 1024, ..Limits::default() })).await?;
+    let served = Served::start_with(limited(Limits { head_bytes: 16 * 1024, ..Limits::default() }))?;
     let mut client = served.client(by).await?;
     let mut large = Request::new(says("a"));
     large.metadata_mut().insert("echo-large", "x".repeat(32 * 1024).parse()?);
@@ -58,7 +58,7 @@ async fn a_head_that_is_too_large_fails_its_own_call_only() -> Outcome {
 
 #[tokio::test]
 async fn a_server_may_do_without_http3() -> Outcome {
-    let served = Served::start_with(Options { quic: None, ..options() }).await?;
+    let served = Served::start_with(Options { quic: None, ..options() })?;
     let mut client = served.client(By::Tonic).await?;
     let answer = client.unary(says("a")).await?;
     assert!(answer.metadata().get("alt-svc").is_none(), "there is nothing to advertise");
@@ -67,9 +67,9 @@ async fn a_server_may_do_without_http3() -> Outcome {
 
 #[tokio::test]
 async fn a_port_that_is_taken_is_named() -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let again = Options { address: served.address(), ..options() };
-    let refused = Served::start_with(again).await.err().ok_or("the port was given twice")?;
+    let refused = Served::start_with(again).err().ok_or("the port was given twice")?;
     assert_eq!(refused.to_string(), format!("cannot listen on TCP at {}", served.address()));
     Ok(())
 }

@@ -62,7 +62,7 @@ async fn every_call_is_counted_once_by_how_it_ended() -> Outcome {
     let metrics = recorder.handle();
     let _recording = set_default_local_recorder(&recorder);
     let proving = Limits { retry_above: 0, ..Limits::default() };
-    let served = Served::start_with(Options { limits: proving, ..options() }).await?;
+    let served = Served::start_with(Options { limits: proving, ..options() })?;
     for (by, begun) in [(By::Http2, 4), (By::Http3, 8)] {
         let mut client = served.client(by).await?;
         client.unary(says("a")).await?;

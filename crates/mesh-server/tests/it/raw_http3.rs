@@ -66,7 +66,7 @@ async fn varint(stream: &mut RecvStream) -> Result<u64, BoxError> {
 
 #[tokio::test]
 async fn goaways_name_no_request_that_was_served_and_what_comes_later_is_rejected() -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let connection = dial(served.address(), &*served.authority.credentials("raw")?).await?;
     let mut control = control(&connection).await?;
     let (_send_0, _receive_0) = ask(&connection).await?;
@@ -93,7 +93,7 @@ async fn goaways_name_no_request_that_was_served_and_what_comes_later_is_rejecte
 
 #[tokio::test]
 async fn a_connection_that_was_never_used_is_told_that_nothing_was_served() -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let connection = dial(served.address(), &*served.authority.credentials("raw")?).await?;
     let mut control = control(&connection).await?;
     let (report, id) = tokio::join!(served.stop(), within("the GOAWAY", goaway(&mut control)));
@@ -104,7 +104,7 @@ async fn a_connection_that_was_never_used_is_told_that_nothing_was_served() -> O
 #[tokio::test]
 async fn a_request_that_does_not_come_to_its_point_is_reset() -> Outcome {
     let hasty = Limits { head_timeout: Duration::from_millis(50), ..Limits::default() };
-    let served = Served::start_with(Options { limits: hasty, ..options() }).await?;
+    let served = Served::start_with(Options { limits: hasty, ..options() })?;
     let connection = dial(served.address(), &*served.authority.credentials("raw")?).await?;
     let (mut send, mut receive) = connection.open_bi().await?;
     send.write_all(&[1]).await?;
@@ -120,7 +120,7 @@ async fn a_request_that_does_not_come_to_its_point_is_reset() -> Outcome {
 /// A client that answers nothing but acknowledges: the server waits for as long as it was told to.
 #[tokio::test]
 async fn a_client_that_does_not_leave_is_left() -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let connection = dial(served.address(), &*served.authority.credentials("raw")?).await?;
     let _control = control(&connection).await?;
     let report = served.stop().await?;

@@ -54,7 +54,7 @@ async fn pass(client_side: UdpSocket, server_side: UdpSocket, losing: Arc<Atomic
 
 #[tokio::test]
 async fn an_answer_that_is_lost_on_its_way_is_sent_again_before_the_connection_is_closed() -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let relay = Relay::to(served.address()).await?;
     let credentials = served.authority.credentials("client")?;
     let client = Http3Client::connect(relay.address, &credentials).await?;

@@ -52,7 +52,7 @@ async fn check_refused(served: &Served, credentials: &Credentials, reason: Optio
 
 #[tokio::test]
 async fn strangers_read_why_they_are_refused() -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let theirs = Authority::new()?;
     let stranger = Holder { also_trusts: vec![served.authority.trust_bundle_pem()], ..Holder::new("stranger") };
     check_refused(&served, &*theirs.credentials_with(&stranger)?, Some(RefusalReason::UnknownCa)).await?;
@@ -68,7 +68,7 @@ async fn strangers_read_why_they_are_refused() -> Outcome {
 
 /// Somebody who is let in, and whose certificate is revoked in the middle of a call.
 async fn check_revoked(by: By) -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let holder = Holder::new("client");
     let issued = served.authority.issue(&holder)?;
     let credentials = served.authority.credentials_of(&issued, &holder)?;
@@ -100,7 +100,7 @@ async fn a_revoked_client_is_cut_off_and_does_not_come_back() -> Outcome {
 
 /// A server whose CA is replaced: first both are trusted, then the certificate is of the new one, then the old is dropped.
 async fn check_rotation(by: By) -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let new_ca = Authority::new()?;
     let old_client = served.authority.credentials("client")?;
     let mut old = served.client_of(by, &old_client).await?;
@@ -130,7 +130,7 @@ async fn a_ca_is_replaced_while_calls_go_on() -> Outcome {
 
 #[tokio::test]
 async fn a_sweep_finds_nobody_while_all_are_trusted() -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let _client = served.client(By::Http3).await?;
     served.wait_for_connections(1).await;
     assert_eq!(served.handle.sweep(), 0);
@@ -139,7 +139,7 @@ async fn a_sweep_finds_nobody_while_all_are_trusted() -> Outcome {
 
 #[tokio::test]
 async fn a_client_without_a_certificate_is_told_to_bring_one() -> Outcome {
-    let served = Served::start().await?;
+    let served = Served::start()?;
     let credentials = served.authority.credentials("client")?;
     let mut anonymous = (*credentials.client_config(&[b"h2"])).clone();
     anonymous.client_auth_cert_resolver = Arc::new(Nobody);
