@@ -33,7 +33,7 @@ pub(crate) struct Membership {
     /// Tell what befalls the mesh of the first seed and what its nodes say.
     #[arg(long)]
     trace: bool,
-    /// Measure what the protocol promises instead: loss, stalls, crash, partition, joins, spread, storm, profiles, clocks, releases, or all.
+    /// Measure what the protocol promises instead: loss, stalls, crash, partition, joins, spread, storm, profiles, knobs, clocks, releases, or all.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["steps", "trace"])]
     scenario: Option<String>,
 }

@@ -11,7 +11,7 @@ use sim::scenario::{
 };
 use sim::{Settings, Weather};
 
-const USAGE: &str = "usage: scenarios loss|stalls|crash|partition|joins|spread|storm|profiles|clocks|releases|all [--nodes N] [--seeds N] [--first-seed S]";
+const USAGE: &str = "usage: scenarios loss|stalls|crash|partition|joins|spread|storm|profiles|knobs|clocks|releases|all [--nodes N] [--seeds N] [--first-seed S]";
 
 /// How long members are sick.
 const SICK_FOR: Duration = Duration::from_secs(90);
@@ -83,6 +83,9 @@ fn run(wanted: &Wanted) {
     if wanted.is("profiles") {
         profiles(wanted);
     }
+    if wanted.is("knobs") {
+        knobs(wanted);
+    }
     if wanted.is("clocks") {
         let runs: Vec<_> = wanted.settings(60).map(clocks).collect();
         let declared: usize = runs.iter().flatten().map(|run| run.declared).sum();
@@ -98,12 +101,17 @@ fn run(wanted: &Wanted) {
         tell("  equal tables after the last start", runs.iter().map(|run| Some((*run)?.settled)));
     }
     if wanted.is("spread") {
-        let spreads: Vec<_> = wanted.settings(200).map(spread).collect();
-        tell("update known to 95 %", spreads.iter().map(|spread| spread.map(|spread| spread.most)));
-        tell("update known to all", spreads.iter().map(|spread| spread.map(|spread| spread.all)));
-        if let Some(rest) = spreads.iter().flatten().next() {
-            println!("  at rest {:.1} packets, {:.0} B per node and second", rest.packets_at_rest, rest.bytes_at_rest);
-        }
+        news(wanted);
+    }
+}
+
+/// Tells how fast an update spreads, and what a mesh costs at rest.
+fn news(wanted: &Wanted) {
+    let spreads: Vec<_> = wanted.settings(200).map(spread).collect();
+    tell("update known to 95 %", spreads.iter().map(|spread| spread.map(|spread| spread.most)));
+    tell("update known to all", spreads.iter().map(|spread| spread.map(|spread| spread.all)));
+    if let Some(rest) = spreads.iter().flatten().next() {
+        println!("  at rest {:.1} packets, {:.0} B per node and second", rest.packets_at_rest, rest.bytes_at_rest);
     }
 }
 
@@ -111,17 +119,37 @@ fn run(wanted: &Wanted) {
 fn profiles(wanted: &Wanted) {
     for (place, weather) in [("one site", Weather::default()), ("between sites", between_sites())] {
         for profile in [Profile::Fast, Profile::Balanced, Profile::Wan] {
-            let settings = wanted.settings(100).map(|settings| Settings { weather: weather.clone(), ..settings });
-            let runs: Vec<_> = settings.map(|settings| tuned(profile, &settings)).collect();
-            tell(
-                &format!("{place}, {}: a crash seen by all", profile.name()),
-                runs.iter().map(|run| Some((*run)?.crash_seen)),
-            );
-            let most = |value: fn(&Tuned) -> f64| runs.iter().flatten().map(value).fold(0.0, f64::max);
-            let (bytes, suspicions) = (most(|run| run.bytes_at_rest), most(|run| run.suspicions));
-            println!("  at rest at most {bytes:.0} B a node and second, {suspicions:.2} suspicions a minute in all");
+            measure(wanted, &format!("{place}, {}", profile.name()), &profile.options(), &weather);
         }
     }
+}
+
+/// Tells what turning one knob of the protocol does, the others at their defaults.
+fn knobs(wanted: &Wanted) {
+    let usual = Options::default();
+    let secs = Duration::from_secs_f64;
+    for interval in [0.25, 0.5, 1.0, 2.0].map(secs) {
+        let options = Options { interval, ..usual.clone() };
+        measure(wanted, &format!("interval {interval:?}"), &options, &Weather::default());
+    }
+    for suspicion_interval in [2.5, 5.0, 10.0, 20.0].map(secs) {
+        let options = Options { suspicion_interval, ..usual.clone() };
+        measure(wanted, &format!("suspicionInterval {suspicion_interval:?}"), &options, &Weather::default());
+    }
+    for fanout in [4, 8, 12, 16] {
+        let options = Options { fanout, ..usual.clone() };
+        measure(wanted, &format!("fanout {fanout}"), &options, &Weather::default());
+    }
+}
+
+fn measure(wanted: &Wanted, what: &str, options: &Options, weather: &Weather) {
+    let settings = wanted.settings(100);
+    let settings = settings.map(|settings| Settings { options: options.clone(), weather: weather.clone(), ..settings });
+    let runs: Vec<_> = settings.map(|settings| tuned(&settings)).collect();
+    tell(&format!("{what}: a crash seen by all"), runs.iter().map(|run| Some((*run)?.crash_seen)));
+    let most = |value: fn(&Tuned) -> f64| runs.iter().flatten().map(value).fold(0.0, f64::max);
+    let (bytes, suspicions) = (most(|run| run.bytes_at_rest), most(|run| run.suspicions));
+    println!("  at rest at most {bytes:.0} B a node and second, {suspicions:.2} suspicions a minute in all");
 }
 
 /// Tells of storms over links that are as thin as they may be.
@@ -181,8 +209,21 @@ fn tell(what: &str, times: impl Iterator<Item = Option<Duration>>) {
 
 fn read(mut args: impl Iterator<Item = String>) -> anyhow::Result<Wanted> {
     let name = args.next().context(USAGE)?;
-    if !["loss", "stalls", "crash", "partition", "joins", "spread", "storm", "profiles", "clocks", "releases", "all"]
-        .contains(&name.as_str())
+    if ![
+        "loss",
+        "stalls",
+        "crash",
+        "partition",
+        "joins",
+        "spread",
+        "storm",
+        "profiles",
+        "knobs",
+        "clocks",
+        "releases",
+        "all",
+    ]
+    .contains(&name.as_str())
     {
         bail!("there is no scenario `{name}`; {USAGE}");
     }

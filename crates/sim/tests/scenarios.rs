@@ -96,7 +96,7 @@ fn a_storm_of_changes_on_thin_links_shows_in_the_queues_first_hides_no_death_and
 #[test]
 fn each_profile_finds_a_crash_in_its_time_and_suspects_nobody_at_rest() {
     let took = [Profile::Fast, Profile::Balanced, Profile::Wan].map(|profile| {
-        let run = tuned(profile, &settings(40, 3)).expect("it is seen");
+        let run = tuned(&Settings { options: profile.options(), ..settings(40, 3) }).expect("it is seen");
         assert!(run.suspicions == 0.0 && run.bytes_at_rest < 400.0, "{profile:?}: {run:?}");
         run.crash_seen
     });

@@ -82,3 +82,22 @@ async fn a_node_shows_every_metric_of_the_mesh_and_none_that_the_catalogue_lacks
     }
     Ok(())
 }
+
+#[test]
+fn what_the_pages_say_of_metrics_is_said_of_metrics_there_are() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
+    let known: BTreeSet<&str> = catalogue().iter().map(|metric| metric.name).collect();
+    for page in ["gossip.md", "gossip-tls.md", "gossip-tuning.md", "operations.md"] {
+        let text = std::fs::read_to_string(format!("{docs}/{page}")).expect("the page is there");
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let named: BTreeSet<&str> =
+            words.filter(|word| word.starts_with("mesh_gossip_") || word.starts_with("mesh_credentials_")).collect();
+        let plain = |name: &&&str| {
+            let name = ["_bucket", "_count", "_sum"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+            !known.contains(name)
+        };
+        let unknown: Vec<_> = named.iter().filter(plain).collect();
+        assert!(unknown.is_empty(), "{page} names {unknown:?}");
+        assert!(!named.is_empty(), "{page} names none");
+    }
+}

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use membership::Profile;
-
 use super::{at_rest, crash, per_second};
 use crate::{Settings, Weather};
 
-/// What a profile promises and costs.
+/// What a tuning promises and costs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tuned {
     /// Until a crash is seen by all.
@@ -30,11 +28,10 @@ pub fn between_sites() -> Weather {
     }
 }
 
-/// Lets a mesh tuned by a profile be at rest for five minutes, then kills a node of another like it; `None` if it does not start or
-/// the crash is not seen within a minute.
+/// Lets a mesh be at rest for five minutes, then kills a node of another like it; `None` if it does not start or the crash is not
+/// seen within a minute.
 #[must_use]
-pub fn tuned(profile: Profile, settings: &Settings) -> Option<Tuned> {
-    let settings = Settings { options: profile.options(), ..settings.clone() };
+pub fn tuned(settings: &Settings) -> Option<Tuned> {
     let mut mesh = at_rest(settings.clone())?;
     let time = Duration::from_secs(300);
     let count = |kind| mesh.counts().get(kind).copied().unwrap_or_default();
@@ -43,7 +40,7 @@ pub fn tuned(profile: Profile, settings: &Settings) -> Option<Tuned> {
     let nodes = f64::from(u32::try_from(mesh.size()).unwrap_or(u32::MAX));
     let suspicions = mesh.counts().get("suspect").copied().unwrap_or_default() - suspects;
     Some(Tuned {
-        crash_seen: crash(settings)?,
+        crash_seen: crash(settings.clone())?,
         bytes_at_rest: per_second(mesh.bytes() - bytes, time) / nodes,
         suspicions: per_second(suspicions, time) * 60.0,
     })
