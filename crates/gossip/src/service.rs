@@ -3,12 +3,14 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use identity::{CredentialSource, Credentials};
 use membership::{Core, LocalNode, OptionsError, StartError};
 use mesh_types::{BootEpoch, Endpoint, Features, NodeId, NodeLifecycle, NodeMetadata};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -150,7 +152,14 @@ impl Service {
     /// # Cancel safety
     /// Dropping the future stops the node without a goodbye: the others will find it dead.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
-        Box::pin(self.driver.run(self.seeds, shutdown)).await
+        // A task, not a part of the caller's future: waking what a single-threaded runtime blocks on is a system call each time.
+        let mut driver = JoinSet::new();
+        driver.spawn(self.driver.run(self.seeds, shutdown));
+        match driver.join_next().await {
+            Some(Ok(ended)) => ended,
+            Some(Err(failed)) => resume_unwind(failed.into_panic()),
+            None => Err(RunError::EndpointClosed),
+        }
     }
 }
 

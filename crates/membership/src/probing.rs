@@ -16,14 +16,18 @@ use crate::exchange::{Channel, Output};
 use crate::sync::QUIET;
 use crate::wire::{Probe, Update};
 
-/// Every which round also probes any member: it covers pairs that the overlay does not.
-const RANDOM_EVERY: u64 = 10;
+/// Every which round also probes any member: it covers pairs that the overlay does not. A stranger costs a handshake, some
+/// 4 KB, so this is the better part of what a node at rest sends unless it is seldom.
+const RANDOM_EVERY: u64 = 100;
 
 /// Somebody lost, or a seed, is tried in so large a share of the rounds at least, so that the halves of a healed partition meet.
 const LEAST_SEARCH: f64 = 0.2;
 
 /// The mesh as a whole makes so many such tries an interval, if it is small.
 const TRIES_OF_ALL: f64 = 8.0;
+
+/// In every which round what was observed of others, as round trips, becomes visible: who looks at the table is woken by it.
+const SHOWN_EVERY: u64 = 5;
 
 /// Up to so many links are all probed in every round.
 const FEW_LINKS: usize = 3;
@@ -49,6 +53,8 @@ struct Outstanding {
     purpose: Purpose,
     /// Whether its answer may tell the round trip.
     is_timed: bool,
+    /// When it counts as missed.
+    missed_at: Instant,
 }
 
 /// Probes under way, and whose turn is next.
@@ -132,8 +138,9 @@ impl Core {
             self.phase = Phase::Joining;
             self.start_dialling(now);
         }
-        // What was observed since the last round becomes visible.
-        self.touch();
+        if self.prober.round.is_multiple_of(SHOWN_EVERY) {
+            self.touch();
+        }
     }
 
     /// Returns the link whose turn is next. A fixed order makes a node probe its links evenly in time, and be expected evenly by them:
@@ -241,10 +248,11 @@ impl Core {
         let timeout = self.probe_timeout(entry.rtt);
         self.prober.next_sequence += 1;
         let sequence = self.prober.next_sequence;
-        let outstanding = Outstanding { target: target.clone(), sent_at: now, purpose, is_timed: true };
+        let missed_at = now + timeout;
+        let outstanding = Outstanding { target: target.clone(), sent_at: now, purpose, is_timed: true, missed_at };
         self.prober.outstanding.insert(sequence, outstanding);
         self.responses.sent(target, sequence, now);
-        self.schedule(now + timeout, Timer::ProbeMissed(sequence));
+        self.schedule(missed_at, Timer::ProbeMissed(sequence));
         self.stats.probes += 1;
         let again_in_ms = match purpose {
             Purpose::Turn(again_in) => u32::try_from(again_in.as_millis()).unwrap_or(0),
@@ -303,8 +311,13 @@ impl Core {
     pub(crate) fn on_ack(&mut self, from: &NodeId, sequence: u64, digest: u64, updates: Vec<Update>, now: Instant) {
         self.learn(from, updates, now);
         let outstanding = self.prober.outstanding.get(&sequence).filter(|probe| probe.target == *from);
-        let Some((sent_at, is_timed)) = outstanding.map(|probe| (probe.sent_at, probe.is_timed)) else { return };
+        let Some((sent_at, is_timed, missed_at)) =
+            outstanding.map(|probe| (probe.sent_at, probe.is_timed, probe.missed_at))
+        else {
+            return;
+        };
         self.prober.outstanding.remove(&sequence);
+        self.timers.remove(&(missed_at, Timer::ProbeMissed(sequence)));
         self.responses.answered(from, sequence);
         let took = now.saturating_duration_since(sent_at);
         if is_timed {

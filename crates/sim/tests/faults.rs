@@ -131,10 +131,10 @@ fn a_node_that_was_cut_off_soon_suspects_nobody() {
     let mut mesh = joined(Settings { nodes: 64, seed: 13, seeds: 2, ..Settings::default() });
     mesh.run_for(secs(3));
     mesh.partition(1);
-    // Its turn to probe a random member comes every ten seconds: they are no links of it.
-    mesh.run_for(secs(120));
+    // Its turn to probe a random member comes every hundred seconds: they are no links of it.
+    mesh.run_for(secs(400));
     let suspects = |seen: &Mesh| seen.view(0).map_or(0, |view| view.count(MemberState::Suspect));
-    assert!(suspects(&mesh) > 8, "{} suspects", suspects(&mesh));
+    assert!(suspects(&mesh) > 3, "{} suspects", suspects(&mesh));
     mesh.heal();
     let took = mesh.run_until(secs(180), |mesh| suspects(mesh) == 0 && mesh.all_see_all());
     assert!(took.is_some(), "{} suspects, {:?} alive", suspects(&mesh), mesh.core(0).map(membership::Core::alive));
