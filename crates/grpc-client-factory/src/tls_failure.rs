@@ -3,11 +3,14 @@
 use std::fmt;
 
 use identity::{PeerRefused, RefusalReason, refusal_reason, refusal_reason_of_quic};
-use quinn::ConnectionError;
+use quinn::{ConnectionError, VarInt};
 use rustls::Error as TlsError;
 
 use crate::error::Cause;
 use crate::target::{Protocol, Target};
+
+/// How a server of the mesh closes a connection to whom it does not let in: the alert `access_denied`, as QUIC would carry it.
+const ACCESS_DENIED: VarInt = VarInt::from_u32(0x100 + 49);
 
 /// Which side refused the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,6 +62,10 @@ impl TlsFailure {
             ConnectionError::TransportError(error) => (Refuser::Us, u64::from(error.code), error.reason.clone()),
             ConnectionError::ConnectionClosed(close) => {
                 (Refuser::Peer, u64::from(close.error_code), String::from_utf8_lossy(&close.reason).into_owned())
+            }
+            // The certificate was good, and its holder is not let in: that is known only after the handshake.
+            ConnectionError::ApplicationClosed(close) if close.error_code == ACCESS_DENIED => {
+                (Refuser::Peer, u64::from(close.error_code), String::new())
             }
             _ => return None,
         };

@@ -30,6 +30,8 @@ pub enum RefusalReason {
     WrongCluster,
     /// The peer is another than the one that was dialled.
     WrongPeer,
+    /// The certificate is good, and its holder is not let in: of another cluster, say. Only an alert says so.
+    AccessDenied,
     /// The certificate was revoked.
     Revoked,
     /// The revocation list of the certificate's CA is overdue, and such lists are not relied on.
@@ -65,6 +67,7 @@ impl RefusalReason {
             Self::WrongTrustDomain => "wrong_trust_domain",
             Self::WrongCluster => "wrong_cluster",
             Self::WrongPeer => "wrong_peer",
+            Self::AccessDenied => "access_denied",
             Self::Revoked => "revoked",
             Self::StaleRevocations => "stale_revocations",
             Self::BadCertificate => "bad_certificate",
@@ -88,6 +91,7 @@ impl fmt::Display for RefusalReason {
             Self::WrongTrustDomain => "another trust domain",
             Self::WrongCluster => "another cluster",
             Self::WrongPeer => "another peer than the one dialled",
+            Self::AccessDenied => "access denied",
             Self::Revoked => "revoked certificate",
             Self::StaleRevocations => "overdue revocation list",
             Self::BadCertificate => "bad certificate",
@@ -127,6 +131,7 @@ pub fn refusal_reason_of_alert(alert: u8, text: &str) -> RefusalReason {
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateUnknown => RefusalReason::BadCertificate,
+        AlertDescription::AccessDenied => RefusalReason::AccessDenied,
         AlertDescription::ProtocolVersion => RefusalReason::TlsVersion,
         AlertDescription::NoApplicationProtocol => RefusalReason::ApplicationProtocol,
         _ => RefusalReason::Handshake,
@@ -191,6 +196,7 @@ mod tests {
             (42, "bad_certificate"),
             (43, "bad_certificate"),
             (46, "bad_certificate"),
+            (49, "access_denied"),
             (70, "tls_version"),
             (120, "application_protocol"),
             (40, "handshake"),

@@ -1,4 +1,4 @@
-//! Channels against tonic's own server over mutual TLS, and a small one over HTTP/3.
+//! Channels against tonic's own server over mutual TLS, a small one over HTTP/3, and mesh-server.
 
 mod calls;
 mod certificates;
@@ -7,6 +7,7 @@ mod deadlines;
 mod http3;
 mod limits;
 mod measures;
+mod mesh_server;
 mod quic;
 mod retries;
 mod support;

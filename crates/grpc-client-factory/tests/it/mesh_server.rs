@@ -1,0 +1,111 @@
+//! The other half of the mesh's gRPC: mesh-server, over both protocols at one port.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use futures_util::{TryStreamExt as _, stream};
+use grpc_client_factory::{Channel, FactoryError, Http3Mode, Profile, Protocol, Refuser, Target};
+use identity::{ExpectedPeer, RefusalReason};
+use mesh_server::{CancellationToken, DrainReport, Options, Server};
+use test_authority::{Authority, Holder};
+use test_rpc::EchoService;
+use test_rpc::rpc::StreamRequest;
+use test_rpc::rpc::echo_client::EchoClient;
+use test_rpc::rpc::echo_server::EchoServer;
+use tokio::task::JoinSet;
+use tonic::Code;
+use tonic::service::Routes;
+
+use crate::support::{CLIENT, Outcome, SERVER, channel, credentials, factory, held, says};
+
+struct Mesh {
+    authority: Authority,
+    echo: EchoService,
+    target: Target,
+    shutdown: CancellationToken,
+    running: JoinSet<DrainReport>,
+}
+
+impl Mesh {
+    async fn start() -> Result<Self, Box<dyn std::error::Error>> {
+        let authority = Authority::new()?;
+        let options = Options { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..Options::default() };
+        let server = Server::bind(options, credentials(&authority, SERVER)).await?;
+        let target = Target::new(server.local_addr().into(), ExpectedPeer::Node(SERVER.parse()?));
+        let (echo, shutdown, mut running) = (EchoService::default(), CancellationToken::new(), JoinSet::new());
+        running.spawn(server.run(Routes::new(EchoServer::new(echo.clone())), shutdown.clone()));
+        Ok(Self { authority, echo, target, shutdown, running })
+    }
+
+    /// A channel of `holder` that speaks HTTP/3 or HTTP/2 only.
+    fn channel(&self, holder: &Holder, mode: Http3Mode) -> Channel {
+        let mut profile = Profile::control_plane();
+        (profile.http3.mode, profile.retry.max_attempts) = (mode, 1);
+        let credentials = self.authority.credentials_with(holder).expect("credentials");
+        channel(&factory(credentials, profile), &self.target)
+    }
+}
+
+const BOTH: [(Http3Mode, Protocol); 2] = [(Http3Mode::Only, Protocol::Http3), (Http3Mode::Off, Protocol::Http2)];
+
+#[tokio::test]
+async fn every_shape_answers_and_cancellation_arrives_over_both() -> Outcome {
+    let mesh = Mesh::start().await?;
+    for (mode, protocol) in BOTH {
+        let channel = mesh.channel(&Holder::new(CLIENT), mode);
+        let mut client = EchoClient::new(channel.clone());
+        assert_eq!(client.unary(says("a")).await?.into_inner().payload, "a");
+        let three = StreamRequest { each: Some(says("b")), count: 3, failure: None };
+        assert_eq!(client.server_stream(three).await?.into_inner().try_collect::<Vec<_>>().await?.len(), 3);
+        let sum = client.client_stream(stream::iter([says("c"), says("dd")])).await?.into_inner();
+        assert_eq!((sum.messages, sum.bytes), (2, 3));
+        let chat = client.chat(stream::iter([says("e"), says("f")])).await?.into_inner();
+        assert_eq!(chat.try_collect::<Vec<_>>().await?.len(), 2);
+        assert_eq!(channel.connection(), Some((protocol, 0)));
+
+        let dropped = mesh.echo.calls().dropped;
+        let running = mesh.echo.wait_for(|calls| calls.running() == 1);
+        tokio::select! {
+            answer = client.unary(held()) => drop(answer?),
+            _ = running => {}
+        }
+        mesh.echo.wait_for(|calls| calls.dropped == dropped + 1).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_of_another_cluster_is_not_let_in_and_over_http3_it_hears_why() -> Outcome {
+    let mut mesh = Mesh::start().await?;
+    let own = mesh.authority.credentials(SERVER)?.spiffe_id().clone();
+    mesh.target.peer = ExpectedPeer::Spiffe(own);
+    let stranger = Holder { cluster: "other".to_owned(), ..Holder::new(CLIENT) };
+    let status = EchoClient::new(mesh.channel(&stranger, Http3Mode::Only)).unary(says("a")).await.unwrap_err();
+    let refusal = match FactoryError::of(&status) {
+        Some(FactoryError::Tls(failure)) => Some((failure.refuser, failure.reason)),
+        _ => None,
+    };
+    assert_eq!(refusal, Some((Refuser::Peer, RefusalReason::AccessDenied)), "{status}");
+    let lost = EchoClient::new(mesh.channel(&stranger, Http3Mode::Off)).unary(says("a")).await.unwrap_err();
+    assert_eq!((lost.code(), mesh.echo.calls().begun), (Code::Unavailable, 0), "{lost}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_stops_finishes_the_streams_of_both() -> Outcome {
+    let mesh = Mesh::start().await?;
+    let mut open = Vec::new();
+    for (mode, _) in BOTH {
+        let mut client = EchoClient::new(mesh.channel(&Holder::new(CLIENT), mode));
+        let ten = StreamRequest { each: Some(held()), count: 10, failure: None };
+        let stream = client.server_stream(ten).await?.into_inner();
+        open.push((client, stream));
+    }
+    mesh.shutdown.cancel();
+    mesh.echo.release();
+    for (_client, stream) in open {
+        assert_eq!(stream.try_collect::<Vec<_>>().await?.len(), 10);
+    }
+    let reports = mesh.running.join_all().await;
+    assert_eq!(reports.iter().map(|report| report.cut_off).collect::<Vec<_>>(), [0]);
+    Ok(())
+}
