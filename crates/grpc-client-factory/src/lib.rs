@@ -35,6 +35,7 @@ mod profile;
 mod request_body;
 mod response_body;
 mod retry;
+mod state;
 mod target;
 mod tasks;
 mod tls_failure;

@@ -4,20 +4,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use identity::{CredentialSource, Credentials};
-use peers_core::Entropy;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Code;
 
-use crate::backoff::Backoff;
 use crate::connection::Connection;
 use crate::dial::{Attempt, Dial};
 use crate::error::{Cause, FactoryError};
 use crate::http3_mode::Http3Mode;
 use crate::meter::{Meter, count_refusal};
-use crate::policy::{Plan, Policy, StallWatch};
+use crate::policy::Plan;
 use crate::profile::Profile;
 use crate::retry::{Budget, Pushback};
+use crate::state::State;
 use crate::target::{Protocol, Target};
 use crate::tasks::Tasks;
 use crate::udp::Udp;
@@ -51,38 +50,6 @@ pub(crate) struct Link {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
-struct State {
-    http3: Option<Arc<Connection>>,
-    http2: Option<Arc<Connection>>,
-    policy: Policy,
-    /// The attempt to connect for which calls wait.
-    attempt: Option<watch::Receiver<Option<Outcome>>>,
-    /// Attempts under way, those included that no call waits for any more.
-    dialling: u32,
-    /// The last attempt's failure, which holds as long as the wait after it.
-    failure: Option<Arc<FactoryError>>,
-    backoff: Backoff,
-    entropy: Entropy,
-    is_closed: bool,
-    /// When the link was last seen in use, and how many calls its connections had begun then.
-    used: (Instant, u64),
-    /// When the connection is to be replaced by one with our new certificate.
-    renew_at: Option<Instant>,
-    /// Whether credentials have changed since the attempt under way began.
-    is_outdated: bool,
-    stall_watch: StallWatch,
-    stalled: Option<Stalled>,
-}
-
-/// An HTTP/3 connection whose packets arrive nowhere, with calls that wait.
-#[derive(Debug)]
-struct Stalled {
-    connection: Arc<Connection>,
-    rtt: Duration,
-    since: Instant,
-}
-
 /// What a call finds.
 enum Look {
     Connected(Arc<Connection>),
@@ -93,23 +60,7 @@ enum Look {
 impl Link {
     pub(crate) fn new(target: Target, kind: Kind, around: Around, mode: Http3Mode, seed: u64) -> Self {
         let Kind { profile, meter } = kind;
-        let (now, http3) = (Instant::now(), &profile.http3);
-        let state = State {
-            http3: None,
-            http2: None,
-            policy: Policy::new(mode, http3.race_delay, http3.broken_min, http3.broken_max),
-            attempt: None,
-            dialling: 0,
-            failure: None,
-            backoff: Backoff::new(profile.reconnect_min, profile.reconnect_max),
-            entropy: Entropy::seeded(seed),
-            is_closed: false,
-            used: (now, 0),
-            renew_at: None,
-            is_outdated: false,
-            stall_watch: StallWatch::new(now.into_std()),
-            stalled: None,
-        };
+        let state = State::new(&profile, mode, seed);
         let budget = Budget::new(&profile.retry);
         Self { target, profile, around, meter, budget, state: Mutex::new(state) }
     }
@@ -259,7 +210,7 @@ impl Link {
             Http3Mode::Auto => None,
         };
         if let Some(connection) = unwanted {
-            connection.retire();
+            state.drain(&connection);
         }
         self.probe(&mut state, Instant::now());
     }
@@ -322,15 +273,7 @@ impl Link {
     }
 
     fn judge(&self, state: &mut State, credentials: &Credentials, now: SystemTime) {
-        let mut shows_old = false;
-        let mut keep = |connection: Arc<Connection>| {
-            let is_trusted = connection.recheck(credentials, now);
-            shows_old |= is_trusted && !connection.shows(credentials);
-            is_trusted.then_some(connection)
-        };
-        state.http3 = state.http3.take().and_then(&mut keep);
-        state.http2 = state.http2.take().and_then(&mut keep);
-        if shows_old {
+        if state.judge(credentials, now) {
             let spread_ms = u64::try_from(self.profile.renew_within.as_millis()).unwrap_or(u64::MAX).max(1);
             let wait = Duration::from_millis(state.entropy.next_u64() % spread_ms);
             state.renew_at = Some(Instant::now() + wait);
@@ -354,92 +297,6 @@ impl Link {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Whoever panicked has left each field whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn connections(&self) -> impl Iterator<Item = &Arc<Connection>> {
-        self.http3.iter().chain(&self.http2)
-    }
-
-    /// Returns the connection for the next call: HTTP/3 if there is one.
-    fn usable(&self) -> Option<&Arc<Connection>> {
-        self.connections().find(|connection| connection.is_usable())
-    }
-
-    fn connected(&mut self, connection: &Arc<Connection>) {
-        let now = Instant::now();
-        self.used = (now, 0);
-        self.renew_at = None;
-        let is_http3 = connection.protocol() == Protocol::Http3;
-        let unwanted = if is_http3 { Http3Mode::Off } else { Http3Mode::Only };
-        if self.policy.mode() == unwanted {
-            // It was set while we dialled: those who wait have this one, and nobody else.
-            return;
-        }
-        let replaced = if is_http3 {
-            self.policy.http3_worked(connection.took);
-            self.stall_watch = StallWatch::new(now.into_std());
-            [self.http3.replace(Arc::clone(connection)), self.http2.take()]
-        } else {
-            [self.http2.replace(Arc::clone(connection)), None]
-        };
-        for old in replaced.into_iter().flatten() {
-            old.retire();
-        }
-    }
-
-    fn failed(&mut self, error: FactoryError) -> Arc<FactoryError> {
-        let random = self.entropy.next_u64();
-        self.backoff.failed(Instant::now().into_std(), random);
-        let error = Arc::new(error);
-        self.failure = Some(Arc::clone(&error));
-        error
-    }
-
-    fn http3_failed(&mut self) {
-        let random = self.entropy.next_u64();
-        self.policy.http3_failed(Instant::now().into_std(), random);
-    }
-
-    /// Looks whether the packets of the HTTP/3 connection arrive nowhere. If so, no new call begins on it.
-    fn finds_stall(&mut self, now: Instant, stall: Duration) -> bool {
-        let busy = self.http3.as_ref().filter(|connection| connection.in_flight() > 0);
-        let Some((rtt, sent)) = busy.and_then(|connection| connection.progress()) else {
-            self.stall_watch = StallWatch::new(now.into_std());
-            return false;
-        };
-        if !self.stall_watch.look(now.into_std(), rtt, sent, stall) {
-            return false;
-        }
-        let Some(connection) = self.http3.take() else { return false };
-        connection.retire();
-        self.http3_failed();
-        tracing::warn!(target = %connection.target(), "packets over HTTP/3 arrive nowhere; new calls go over HTTP/2");
-        self.stalled = Some(Stalled { connection, rtt, since: now });
-        true
-    }
-
-    /// Ends a connection that is still stalled while HTTP/2 works: its calls fail instead of waiting for their deadlines.
-    fn give_up_stalled(&mut self, now: Instant, stall: Duration) {
-        let works = self.http2.as_ref().is_some_and(|connection| connection.is_usable());
-        self.stalled = self.stalled.take().filter(|stalled| {
-            let progress = stalled.connection.progress();
-            let waits = stalled.connection.in_flight() > 0 && progress.is_some_and(|(rtt, _)| rtt == stalled.rtt);
-            let is_over = waits && works && now.duration_since(stalled.since) >= stall;
-            if is_over {
-                stalled.connection.cut();
-            }
-            waits && !is_over
-        });
-    }
-
-    fn let_go(&mut self) -> Vec<Arc<Connection>> {
-        let connections: Vec<_> = [self.http3.take(), self.http2.take()].into_iter().flatten().collect();
-        for connection in &connections {
-            connection.retire();
-        }
-        connections
     }
 }
 

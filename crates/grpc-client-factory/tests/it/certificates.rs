@@ -166,3 +166,24 @@ async fn new_certificates_are_taken_up_under_load_without_a_lost_call() -> Outco
     assert_eq!(factory.connections(), 1);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_revoked_server_loses_the_connections_that_were_replaced_as_well() -> Outcome {
+    let authority = Authority::new()?;
+    let holder = Holder::new(SERVER);
+    let issued = authority.issue(&holder)?;
+    let serving = Serving::start(authority.credentials_of(&issued, &holder)?).await;
+    let own = credentials(&authority, CLIENT);
+    let factory = factory(Arc::new(SharedCredentials::new((*own).clone())), profile(|_| ()));
+    let mut client = EchoClient::new(channel(&factory, &serving.target()));
+    let stream = StreamRequest { each: Some(held()), count: 1, failure: None };
+    let mut replies = client.server_stream(stream).await?.into_inner();
+    serving.drain();
+    while serving.accepted() == 1 {
+        client.unary(says("a")).await?;
+    }
+    own.revocations().learn(authority.revoke(1, [&issued])?.der(), &own)?;
+    let status = replies.message().await.unwrap_err();
+    assert_eq!(refusal(&status), Some((Refuser::Us, RefusalReason::Revoked)), "{status}");
+    Ok(())
+}

@@ -26,10 +26,10 @@ struct Mesh {
 }
 
 impl Mesh {
-    async fn start() -> Result<Self, Box<dyn std::error::Error>> {
+    fn start() -> Result<Self, Box<dyn std::error::Error>> {
         let authority = Authority::new()?;
         let options = Options { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..Options::default() };
-        let server = Server::bind(options, credentials(&authority, SERVER)).await?;
+        let server = Server::bind(options, credentials(&authority, SERVER))?;
         let target = Target::new(server.local_addr().into(), ExpectedPeer::Node(SERVER.parse()?));
         let (echo, shutdown, mut running) = (EchoService::default(), CancellationToken::new(), JoinSet::new());
         running.spawn(server.run(Routes::new(EchoServer::new(echo.clone())), shutdown.clone()));
@@ -49,7 +49,7 @@ const BOTH: [(Http3Mode, Protocol); 2] = [(Http3Mode::Only, Protocol::Http3), (H
 
 #[tokio::test]
 async fn every_shape_answers_and_cancellation_arrives_over_both() -> Outcome {
-    let mesh = Mesh::start().await?;
+    let mesh = Mesh::start()?;
     for (mode, protocol) in BOTH {
         let channel = mesh.channel(&Holder::new(CLIENT), mode);
         let mut client = EchoClient::new(channel.clone());
@@ -75,7 +75,7 @@ async fn every_shape_answers_and_cancellation_arrives_over_both() -> Outcome {
 
 #[tokio::test]
 async fn a_client_of_another_cluster_is_not_let_in_and_over_http3_it_hears_why() -> Outcome {
-    let mut mesh = Mesh::start().await?;
+    let mut mesh = Mesh::start()?;
     let own = mesh.authority.credentials(SERVER)?.spiffe_id().clone();
     mesh.target.peer = ExpectedPeer::Spiffe(own);
     let stranger = Holder { cluster: "other".to_owned(), ..Holder::new(CLIENT) };
@@ -92,7 +92,7 @@ async fn a_client_of_another_cluster_is_not_let_in_and_over_http3_it_hears_why()
 
 #[tokio::test]
 async fn a_server_that_stops_finishes_the_streams_of_both() -> Outcome {
-    let mesh = Mesh::start().await?;
+    let mesh = Mesh::start()?;
     let mut open = Vec::new();
     for (mode, _) in BOTH {
         let mut client = EchoClient::new(mesh.channel(&Holder::new(CLIENT), mode));

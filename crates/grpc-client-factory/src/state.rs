@@ -1,0 +1,177 @@
+//! What a link has, and what it knows of its target.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use identity::Credentials;
+use peers_core::Entropy;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::connection::Connection;
+use crate::error::FactoryError;
+use crate::http3_mode::Http3Mode;
+use crate::link::Outcome;
+use crate::policy::{Policy, StallWatch};
+use crate::profile::Profile;
+use crate::target::Protocol;
+
+/// What a link has, and what it knows of its target.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) http3: Option<Arc<Connection>>,
+    pub(crate) http2: Option<Arc<Connection>>,
+    /// Connections that were replaced, while calls are under way on them.
+    draining: Vec<Weak<Connection>>,
+    pub(crate) policy: Policy,
+    /// The attempt to connect for which calls wait.
+    pub(crate) attempt: Option<watch::Receiver<Option<Outcome>>>,
+    /// Attempts under way, those included that no call waits for any more.
+    pub(crate) dialling: u32,
+    /// The last attempt's failure, which holds as long as the wait after it.
+    pub(crate) failure: Option<Arc<FactoryError>>,
+    pub(crate) backoff: Backoff,
+    pub(crate) entropy: Entropy,
+    pub(crate) is_closed: bool,
+    /// When the link was last seen in use, and how many calls its connections had begun then.
+    pub(crate) used: (Instant, u64),
+    /// When the connection is to be replaced by one with our new certificate.
+    pub(crate) renew_at: Option<Instant>,
+    /// Whether credentials have changed since the attempt under way began.
+    pub(crate) is_outdated: bool,
+    pub(crate) stall_watch: StallWatch,
+    pub(crate) stalled: Option<Stalled>,
+}
+
+/// An HTTP/3 connection whose packets arrive nowhere, with calls that wait.
+#[derive(Debug)]
+pub(crate) struct Stalled {
+    connection: Arc<Connection>,
+    rtt: Duration,
+    since: Instant,
+}
+
+impl State {
+    pub(crate) fn new(profile: &Profile, mode: Http3Mode, seed: u64) -> Self {
+        let (now, http3) = (Instant::now(), &profile.http3);
+        Self {
+            http3: None,
+            http2: None,
+            draining: Vec::new(),
+            policy: Policy::new(mode, http3.race_delay, http3.broken_min, http3.broken_max),
+            attempt: None,
+            dialling: 0,
+            failure: None,
+            backoff: Backoff::new(profile.reconnect_min, profile.reconnect_max),
+            entropy: Entropy::seeded(seed),
+            is_closed: false,
+            used: (now, 0),
+            renew_at: None,
+            is_outdated: false,
+            stall_watch: StallWatch::new(now.into_std()),
+            stalled: None,
+        }
+    }
+
+    pub(crate) fn connections(&self) -> impl Iterator<Item = &Arc<Connection>> {
+        self.http3.iter().chain(&self.http2)
+    }
+
+    /// Returns the connection for the next call: HTTP/3 if there is one.
+    pub(crate) fn usable(&self) -> Option<&Arc<Connection>> {
+        self.connections().find(|connection| connection.is_usable())
+    }
+
+    pub(crate) fn connected(&mut self, connection: &Arc<Connection>) {
+        let now = Instant::now();
+        self.used = (now, 0);
+        self.renew_at = None;
+        let is_http3 = connection.protocol() == Protocol::Http3;
+        let unwanted = if is_http3 { Http3Mode::Off } else { Http3Mode::Only };
+        if self.policy.mode() == unwanted {
+            // It was set while we dialled: those who wait have this one, and nobody else.
+            return;
+        }
+        let replaced = if is_http3 {
+            self.policy.http3_worked(connection.took);
+            self.stall_watch = StallWatch::new(now.into_std());
+            [self.http3.replace(Arc::clone(connection)), self.http2.take()]
+        } else {
+            [self.http2.replace(Arc::clone(connection)), None]
+        };
+        replaced.into_iter().flatten().for_each(|old| self.drain(&old));
+    }
+
+    /// Lets a connection end with its calls.
+    pub(crate) fn drain(&mut self, connection: &Arc<Connection>) {
+        connection.retire();
+        self.draining.retain(|draining| draining.strong_count() > 0);
+        self.draining.push(Arc::downgrade(connection));
+    }
+
+    /// Judges the servers of all connections anew. Returns whether one is left for new calls that shows our old certificate.
+    pub(crate) fn judge(&mut self, credentials: &Credentials, now: SystemTime) -> bool {
+        self.draining.retain(|draining| draining.upgrade().is_some_and(|old| old.recheck(credentials, now)));
+        let mut shows_old = false;
+        let mut keep = |connection: Arc<Connection>| {
+            let is_trusted = connection.recheck(credentials, now);
+            shows_old |= is_trusted && !connection.shows(credentials);
+            is_trusted.then_some(connection)
+        };
+        self.http3 = self.http3.take().and_then(&mut keep);
+        self.http2 = self.http2.take().and_then(&mut keep);
+        shows_old
+    }
+
+    pub(crate) fn failed(&mut self, error: FactoryError) -> Arc<FactoryError> {
+        let random = self.entropy.next_u64();
+        self.backoff.failed(Instant::now().into_std(), random);
+        let error = Arc::new(error);
+        self.failure = Some(Arc::clone(&error));
+        error
+    }
+
+    pub(crate) fn http3_failed(&mut self) {
+        let random = self.entropy.next_u64();
+        self.policy.http3_failed(Instant::now().into_std(), random);
+    }
+
+    /// Looks whether the packets of the HTTP/3 connection arrive nowhere. If so, no new call begins on it.
+    pub(crate) fn finds_stall(&mut self, now: Instant, stall: Duration) -> bool {
+        let busy = self.http3.as_ref().filter(|connection| connection.in_flight() > 0);
+        let Some((rtt, sent)) = busy.and_then(|connection| connection.progress()) else {
+            self.stall_watch = StallWatch::new(now.into_std());
+            return false;
+        };
+        if !self.stall_watch.look(now.into_std(), rtt, sent, stall) {
+            return false;
+        }
+        let Some(connection) = self.http3.take() else { return false };
+        self.drain(&connection);
+        self.http3_failed();
+        tracing::warn!(target = %connection.target(), "packets over HTTP/3 arrive nowhere; new calls go over HTTP/2");
+        self.stalled = Some(Stalled { connection, rtt, since: now });
+        true
+    }
+
+    /// Ends a connection that is still stalled while HTTP/2 works: its calls fail instead of waiting for their deadlines.
+    pub(crate) fn give_up_stalled(&mut self, now: Instant, stall: Duration) {
+        let works = self.http2.as_ref().is_some_and(|connection| connection.is_usable());
+        self.stalled = self.stalled.take().filter(|stalled| {
+            let progress = stalled.connection.progress();
+            let waits = stalled.connection.in_flight() > 0 && progress.is_some_and(|(rtt, _)| rtt == stalled.rtt);
+            let is_over = waits && works && now.duration_since(stalled.since) >= stall;
+            if is_over {
+                stalled.connection.cut();
+            }
+            waits && !is_over
+        });
+    }
+
+    pub(crate) fn let_go(&mut self) -> Vec<Arc<Connection>> {
+        let connections: Vec<_> = [self.http3.take(), self.http2.take()].into_iter().flatten().collect();
+        connections.iter().for_each(|connection| self.drain(connection));
+        connections
+    }
+}
