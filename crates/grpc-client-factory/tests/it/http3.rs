@@ -339,7 +339,7 @@ async fn another_node_than_the_one_dialled_is_refused_over_http3() {
 
 #[tokio::test]
 async fn packets_that_arrive_nowhere_move_new_calls_to_http2_and_end_those_that_wait() -> Outcome {
-    let pair = Pair::with(quick()).await;
+    let pair = Pair::with(patient(quick())).await;
     let echo = &pair.serving.echo;
     let quic = Quic::start("127.0.0.1:0".parse()?, credentials(&pair.authority, SERVER), echo.clone());
     let wire = Wire::start(pair.serving.address, quic.address).await;
