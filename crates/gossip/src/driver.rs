@@ -320,6 +320,7 @@ impl Driver {
                 Output::Send { to, endpoint, channel, bytes } => self.send(&to, Some(endpoint), channel, bytes),
                 Output::Connect { endpoint } => self.dial_seed(endpoint),
                 Output::Rtt { rtt, .. } => observe::rtt(rtt),
+                Output::Spread { age } => observe::spread(age),
                 Output::Event(event) => self.on_event(event),
                 Output::SyncStarted { peer } => self.spans.sync_started(peer),
                 Output::SyncEnded { peer, updates } => self.spans.sync_ended(&peer, updates),

@@ -55,6 +55,11 @@ pub(crate) fn rtt(rtt: Duration) {
     histogram!("mesh_gossip_rtt_seconds").record(rtt.as_secs_f64());
 }
 
+/// Records how old news were when they came.
+pub(crate) fn spread(age: Duration) {
+    histogram!("mesh_gossip_propagation_seconds").record(age.as_secs_f64());
+}
+
 /// Shows how many members are in which state.
 pub(crate) fn membership(membership: &Membership) {
     let count = |states: &[MemberState]| -> f64 {

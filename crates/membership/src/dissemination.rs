@@ -1,6 +1,6 @@
 //! News: taken in once, passed on at once to every link, repeated until the other side has it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mesh_proto::gossip as proto;
@@ -42,6 +42,7 @@ impl Core {
             return None;
         }
         let node = update.node.clone();
+        let said_at = self.said_at(from, update.age, now);
         if update.claim.standing == Standing::Alive && self.table.is_full() && self.table.get(&node).is_none() {
             self.make_room();
         }
@@ -54,6 +55,8 @@ impl Core {
         };
         if merged.is_news() {
             self.stats.news += 1;
+            // What a newcomer is told at first is not news to the mesh.
+            self.note_spread(&node, from.filter(|_| forward), said_at, now);
             self.on_news(&node, merged, now);
             if forward {
                 self.enqueue(&node, from, class_of(merged), now);
@@ -69,6 +72,21 @@ impl Core {
             self.tell(from, &node, now);
         }
         Some(merged)
+    }
+
+    /// Returns when news were first said, by this node's clock: just now if their author told it itself, in a hello or as a verdict
+    /// of this node. No clocks are compared: ages add up, and half a round trip for each link.
+    fn said_at(&self, from: Option<&NodeId>, age: Option<Duration>, now: Instant) -> Option<Instant> {
+        let Some(from) = from else { return Some(now) };
+        let travelled = self.table.get(from).and_then(|entry| entry.rtt).unwrap_or_default() / 2;
+        now.checked_sub(age? + travelled)
+    }
+
+    fn note_spread(&mut self, node: &NodeId, from: Option<&NodeId>, said_at: Option<Instant>, now: Instant) {
+        self.table.set_said_at(node, said_at);
+        if let (Some(_), Some(at)) = (from, said_at) {
+            self.outputs.push_back(Output::Spread { age: now.saturating_duration_since(at) });
+        }
     }
 
     pub(crate) fn reject_update(&mut self, node: String, error: &UpdateError) {
@@ -117,7 +135,7 @@ impl Core {
         let mut room = 0;
         for class in Class::NEWS {
             while let Some(subject) = self.outbox.lane(link, now).first(class) {
-                let update = self.table.update_of(&subject).map(|update| wire::encode_update(&update));
+                let update = self.table.news_of(&subject, now).map(|update| wire::encode_update(&update));
                 let lane = self.outbox.lane(link, now);
                 let Some(update) = update else {
                     lane.forget(&subject);
@@ -144,7 +162,7 @@ impl Core {
         let mut riding = Vec::new();
         let mut too_large = Vec::new();
         for (subject, class) in self.outbox.lane(link, now).subjects() {
-            let Some(update) = self.table.update_of(&subject).map(|update| wire::encode_update(&update)) else {
+            let Some(update) = self.table.news_of(&subject, now).map(|update| wire::encode_update(&update)) else {
                 continue;
             };
             let size = wire::packed_len(&update);
@@ -170,7 +188,7 @@ impl Core {
 
     /// Sends `node` what is known of `subject`, unless too much has been sent to it lately.
     pub(crate) fn tell(&mut self, node: &NodeId, subject: &NodeId, now: Instant) {
-        let Some(update) = self.table.update_of(subject) else { return };
+        let Some(update) = self.table.news_of(subject, now) else { return };
         let class = if update.claim.standing == Standing::Alive { Class::Membership } else { Class::Verdict };
         let encoded = wire::encode_update(&update);
         if self.outbox.lane(node, now).pacer.take(class, wire::packed_len(&encoded), 1) {

@@ -106,6 +106,12 @@ pub enum Output {
         /// After this long.
         rtt: Duration,
     },
+    /// Others' news have reached this node.
+    Spread {
+        /// So long after they were first said: what each node on the way held them for by its own clock, and half the round trip of
+        /// each link.
+        age: Duration,
+    },
     /// The table is being compared with that of a member.
     SyncStarted {
         /// The member.

@@ -19,6 +19,7 @@ impl Core {
         let own = self.own_update();
         // It is valid, being made here; and it is never refused for want of room, being the first.
         if self.table.merge(own, now).is_ok() {
+            self.table.set_said_at(&self.local, Some(now));
             self.changed_at = now;
             self.touch();
         }

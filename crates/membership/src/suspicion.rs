@@ -302,7 +302,7 @@ impl Core {
         let Some(entry) = self.table.get(subject) else { return };
         let metadata_version = entry.metadata_version;
         let record = entry.record.as_ref().map(|record| record.bytes.clone()).unwrap_or_default();
-        let verdict = Update { node: subject.clone(), claim, metadata_version, record, witnesses };
+        let verdict = Update { node: subject.clone(), claim, metadata_version, record, witnesses, age: None };
         self.stats.verdicts += 1;
         self.learn_one(None, verdict, true, now);
         // The accused hears it first hand, so that it can deny it.

@@ -139,7 +139,7 @@ impl Core {
                 None => !entry.claim.standing.is_final(),
             };
             if lacks {
-                lacking.extend(self.table.update_of(node).map(|update| wire::encode_update(&update)));
+                lacking.extend(self.table.news_of(node, now).map(|update| wire::encode_update(&update)));
             }
         }
         let learned = departed.len();
@@ -155,7 +155,7 @@ impl Core {
         self.learn_from_sync(from, updates, now);
         // Each once: a list of one name ten thousand times asks for no more than the name.
         let wanted: BTreeSet<&NodeId> = wanted.iter().collect();
-        let known = wanted.into_iter().filter_map(|node| self.table.update_of(node));
+        let known = wanted.into_iter().filter_map(|node| self.table.news_of(node, now));
         let asked: Vec<proto::Update> = known.map(|update| wire::encode_update(&update)).collect();
         if !asked.is_empty() {
             self.send_records(from, asked, Vec::new(), now);

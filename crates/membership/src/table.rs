@@ -28,6 +28,8 @@ pub(crate) struct Entry {
     pub(crate) witnesses: Vec<NodeId>,
     pub(crate) last_seen: Instant,
     pub(crate) rtt: Option<Duration>,
+    /// When the last news of it were first said, as this node's clock has it; `None` if that is not known.
+    pub(crate) said_at: Option<Instant>,
 }
 
 /// What a merge did.
@@ -127,7 +129,21 @@ impl Table {
             metadata_version: entry.metadata_version.max(MetadataVersion(1)),
             record: entry.record.as_ref().map(|record| record.bytes.clone()).unwrap_or_default(),
             witnesses: entry.witnesses.clone(),
+            age: None,
         })
+    }
+
+    /// Returns the same, with how long ago it was first said.
+    pub(crate) fn news_of(&self, node: &NodeId, now: Instant) -> Option<Update> {
+        let said_at = self.entries.get(node)?.said_at;
+        Some(Update { age: said_at.map(|at| now.saturating_duration_since(at)), ..self.update_of(node)? })
+    }
+
+    /// Takes note of when the last news of a member were first said.
+    pub(crate) fn set_said_at(&mut self, node: &NodeId, at: Option<Instant>) {
+        if let Some(entry) = self.entries.get_mut(node) {
+            entry.said_at = at;
+        }
     }
 
     /// Merges what is said of a member. Idempotent; the order of updates does not matter.
@@ -203,6 +219,7 @@ impl Table {
             witnesses: update.witnesses,
             last_seen: now,
             rtt: None,
+            said_at: None,
         };
         self.account(&update.node, None, Some((entry.claim, entry.metadata_version)));
         let merged = Merged { before: None, after: entry.claim, new_record: entry.record.is_some(), is_behind: false };
@@ -299,7 +316,7 @@ impl Table {
 
 /// Makes the update in which a node speaks of itself.
 pub(crate) fn own_update(node: NodeId, claim: Claim, metadata_version: MetadataVersion, record: &Record) -> Update {
-    Update { node, claim, metadata_version, record: Bytes::clone(&record.bytes), witnesses: Vec::new() }
+    Update { node, claim, metadata_version, record: Bytes::clone(&record.bytes), witnesses: Vec::new(), age: None }
 }
 
 /// Returns the metadata of an entry, shared.

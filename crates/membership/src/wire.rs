@@ -16,6 +16,9 @@ use crate::user_events::{self, UserEvent, UserEventError};
 /// Most witnesses of a verdict that are sent or read: the accuser and a quorum, with room.
 const MAX_WITNESSES: usize = 8;
 
+/// News that were first said so long ago are not on their way any more, but repeated.
+const MOST_AGE: Duration = Duration::from_secs(60);
+
 /// Why a message was dropped. None of it is an emergency: it is counted by [`Rejected::reason`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -157,6 +160,8 @@ pub(crate) struct Update {
     pub(crate) record: Bytes,
     /// Who accuses, then who confirms.
     pub(crate) witnesses: Vec<NodeId>,
+    /// How long ago it was first said when it was sent, if that is known.
+    pub(crate) age: Option<Duration>,
 }
 
 /// An update that could not be read: whom it is about, as far as that can be said, and why.
@@ -270,7 +275,13 @@ pub(crate) fn encode_update(update: &Update) -> proto::Update {
         metadata_version: update.metadata_version.0,
         record: update.record.clone(),
         witnesses: update.witnesses.iter().map(NodeId::to_string).collect(),
+        age_us: update.age.and_then(age_us).unwrap_or(0),
     }
+}
+
+/// Returns an age as it is sent: at least 1, and nothing from a minute on.
+fn age_us(age: Duration) -> Option<u32> {
+    u32::try_from(age.as_micros().max(1)).ok().filter(|_| age < MOST_AGE)
 }
 
 /// Decodes an update.
@@ -314,6 +325,7 @@ pub(crate) fn decode_update(update: proto::Update) -> Result<Update, UpdateError
         metadata_version: MetadataVersion(update.metadata_version),
         record: update.record,
         witnesses: update.witnesses.iter().map(witness).collect::<Result<_, _>>()?,
+        age: Some(Duration::from_micros(update.age_us.into())).filter(|age| !age.is_zero() && *age < MOST_AGE),
     })
 }
 

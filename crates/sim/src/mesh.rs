@@ -57,6 +57,7 @@ pub struct Mesh {
     /// Whether nodes are of several releases.
     is_mixed: bool,
     stripped_records: u64,
+    oldest_news: Duration,
 }
 
 impl Mesh {
@@ -110,6 +111,7 @@ impl Mesh {
             denials: BTreeSet::new(),
             is_mixed: settings.release != Release::This,
             stripped_records: 0,
+            oldest_news: Duration::ZERO,
             settings,
         }
     }

@@ -12,7 +12,7 @@ const UNKNOWN_FIELD: [u8; 3] = [0xf8, 0x7f, 0x2a];
 /// Which release a node is of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Release {
-    /// The one before: it promises no probes, and its record has neither features nor a lifecycle.
+    /// The one before: it promises no probes, does not say how old news are, and its record has neither features nor a lifecycle.
     Before,
     /// This one.
     #[default]
@@ -32,6 +32,9 @@ impl Release {
             && let Some(Body::Probe(probe)) = &mut envelope.body
         {
             probe.again_in_ms = 0;
+        }
+        if self == Self::Before {
+            updates_mut(&mut envelope).into_iter().for_each(|update| update.age_us = 0);
         }
         for update in updates_mut(&mut envelope).into_iter().filter(|update| update.node == sender.as_str()) {
             self.rewrite(update);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use membership::{Options, Profile};
 use mesh_types::MemberState;
 use sim::scenario::{Illness, between_sites, clocks, crash, cut_in_half, joins_at_once, rolling, spread, storm, tuned};
-use sim::{Mesh, Settings};
+use sim::{Mesh, Settings, Weather};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -133,4 +133,19 @@ fn three_releases_in_one_mesh_agree_and_pass_on_what_they_do_not_know() {
     let run = rolling(settings(30, 5)).expect("it settles");
     assert_eq!((run.declared, run.stripped), (0, 0), "{run:?}");
     assert!(run.settled <= SECOND * 2, "{run:?}");
+}
+
+#[test]
+fn nodes_whose_clocks_are_hours_apart_and_drift_know_how_old_news_are() {
+    let weather = Weather { latency: Duration::from_millis(4)..=Duration::from_millis(6), ..Weather::default() };
+    let mut mesh = Mesh::start(Settings { weather, ..settings(80, 3) });
+    mesh.run_for(SECOND * 30);
+    (0..80).for_each(|number| mesh.set_clock_rate(number, if number % 2 == 0 { 200 } else { -200 }));
+    mesh.take_oldest_news();
+    mesh.set_label(40, "rack", "r9");
+    let knows = |seen: &Mesh, number| seen.core(number).and_then(|core| core.metadata_version_of(seen.id(40)));
+    let took =
+        mesh.run_until(SECOND, |seen| (0..80).all(|number| knows(seen, number).is_some_and(|version| version.0 > 1)));
+    let (took, told) = (took.expect("it spreads"), mesh.take_oldest_news());
+    assert!(told.abs_diff(took) < Duration::from_millis(6), "after {took:?}, and the nodes say {told:?}");
 }

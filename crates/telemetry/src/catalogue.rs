@@ -43,6 +43,9 @@ const RTT_SECONDS_BUCKETS: &[f64] =
 const CALL_SECONDS_BUCKETS: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+const PROPAGATION_SECONDS_BUCKETS: &[f64] =
+    &[0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.12, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0];
+
 const DETECTION_SECONDS_BUCKETS: &[f64] = &[0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0];
 
 const CATALOGUE: &[Metric] = &[
@@ -69,6 +72,13 @@ const CATALOGUE: &[Metric] = &[
         kind: Kind::Histogram { buckets: RTT_SECONDS_BUCKETS },
         unit: Unit::Seconds,
         help: "Round trip of probes in seconds.",
+        labels: &[],
+    },
+    Metric {
+        name: "mesh_gossip_propagation_seconds",
+        kind: Kind::Histogram { buckets: PROPAGATION_SECONDS_BUCKETS },
+        unit: Unit::Seconds,
+        help: "How long ago news were first said when they reached this node.",
         labels: &[],
     },
     Metric {

@@ -53,5 +53,6 @@ fn update(state: State) -> Update {
         metadata_version: 1,
         record: record.encode_to_vec().into(),
         witnesses,
+        age_us: 1_500,
     }
 }

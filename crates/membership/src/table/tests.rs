@@ -49,6 +49,7 @@ fn saying() -> impl Strategy<Value = Update> {
                 metadata_version: MetadataVersion(version),
                 record: if with_record || !standing.is_final() { bytes } else { Bytes::new() },
                 witnesses: ["a", "b", "c", "d"].map(id).to_vec(),
+                age: None,
             }
         },
     )
@@ -134,6 +135,7 @@ fn the_digest_tells_states_lives_incarnations_and_versions_apart() {
         metadata_version: MetadataVersion(1),
         record: record("node-0", 1, 1),
         witnesses: ["a", "b", "c", "d"].map(id).to_vec(),
+        age: None,
     };
     let changed = |change: fn(&mut Update)| {
         let mut update = base.clone();

@@ -16,13 +16,16 @@ fn update() -> impl Strategy<Value = Update> {
     let counter = || 1..u64::MAX;
     let record = prop::collection::vec(any::<u8>(), 0..400);
     let witnesses = prop::collection::vec(node(), 0..=MAX_WITNESSES);
-    (node(), counter(), 0..u64::MAX, standing, counter(), record, witnesses).prop_map(
-        |(node, boot_epoch, incarnation, standing, version, record, witnesses)| Update {
+    let age =
+        prop::option::of((1..MOST_AGE.as_micros().try_into().unwrap_or(u64::MAX)).prop_map(Duration::from_micros));
+    (node(), counter(), 0..u64::MAX, standing, counter(), record, witnesses, age).prop_map(
+        |(node, boot_epoch, incarnation, standing, version, record, witnesses, age)| Update {
             node,
             claim: Claim { boot_epoch: BootEpoch(boot_epoch), incarnation: Incarnation(incarnation), standing },
             metadata_version: MetadataVersion(version),
             record: record.into(),
             witnesses,
+            age,
         },
     )
 }

@@ -8,7 +8,7 @@ use mesh_proto::gossip::State;
 use mesh_proto::{Message as _, gossip as proto};
 use mesh_types::{Endpoint, NodeMetadata};
 
-use crate::kit::{Lab, metadata, record, update, updates_in, verdict};
+use crate::kit::{Lab, id, metadata, record, update, updates_in, verdict};
 
 const SOON: Duration = Duration::from_millis(3);
 
@@ -179,4 +179,51 @@ fn joining_again_while_joining_dials_no_more_often() {
         lab.core.timers_set()
     };
     assert_eq!(dials(1), dials(50));
+}
+
+/// Returns how old news are when they come from `p1`, ten milliseconds away and back, and when they leave for `p3`.
+fn ages(age_us: u32) -> (Vec<Duration>, Vec<u32>) {
+    let mut lab = Lab::with(0, quiet());
+    lab.greet("p1");
+    let rtt = Duration::from_millis(10);
+    lab.core.handle(Input::LinkRtt { peer: &id("p1"), rtt }, lab.now).expect("a round trip is no input");
+    lab.greet("p3");
+    lab.greet("p2");
+    lab.run(Duration::from_secs(3));
+    lab.sent.clear();
+    lab.ages.clear();
+    lab.hear_updates("p1", vec![proto::Update { metadata_version: 2, age_us, ..update("p2") }]);
+    lab.run(SOON);
+    let told = lab.told("p2").into_iter().filter(|(to, _)| to == "p3");
+    let sent = told.map(|(_, update)| update.age_us).collect();
+    (lab.ages, sent)
+}
+
+#[test]
+fn the_age_of_news_grows_by_half_the_round_trip_and_by_what_they_are_held() {
+    // Probes of p1 are answered at once: with each the smoothed round trip falls by an eighth.
+    let (come, sent) = ages(5_000);
+    let [age] = come.as_slice() else { panic!("{come:?}") };
+    assert!(*age > Duration::from_millis(5) && *age < Duration::from_millis(10), "{age:?}");
+    let left = u32::try_from((*age + Duration::from_millis(2)).as_micros()).unwrap_or_default();
+    assert_eq!(sent, [left]);
+}
+
+#[test]
+fn news_of_unknown_age_and_of_a_minute_tell_none() {
+    assert_eq!(ages(0), (vec![], vec![0]));
+    assert_eq!(ages(60_000_000), (vec![], vec![0]));
+    let (come, _) = ages(59_990_000);
+    assert_eq!(come.len(), 1);
+}
+
+#[test]
+fn what_a_node_says_anew_has_no_age_at_first() {
+    let mut lab = Lab::new(2);
+    let mut changed = metadata("a");
+    changed.labels.insert("rack".to_owned(), "r1".to_owned());
+    lab.core.handle(Input::SetMetadata(changed), lab.now).expect("valid metadata");
+    lab.run(SOON);
+    let told: Vec<u32> = lab.told("a").into_iter().map(|(_, update)| update.age_us).collect();
+    assert_eq!(told, [2_000, 2_000], "it waited for company");
 }

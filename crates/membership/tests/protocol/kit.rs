@@ -44,6 +44,8 @@ pub(crate) struct Lab {
     pub(crate) events: Vec<String>,
     /// Comparisons of tables: begun, or ended with so many updates.
     pub(crate) compared: Vec<(NodeId, Option<usize>)>,
+    /// How old news were when they came.
+    pub(crate) ages: Vec<Duration>,
     pub(crate) silent: BTreeSet<NodeId>,
     pub(crate) verifiers: Verifiers,
     /// Whether the members' digests are the core's own, so that it holds them for up to date.
@@ -67,6 +69,7 @@ impl Lab {
             sent: Vec::new(),
             events: Vec::new(),
             compared: Vec::new(),
+            ages: Vec::new(),
             silent: BTreeSet::new(),
             verifiers: Verifiers::Silent,
             digests_match: true,
@@ -171,6 +174,7 @@ impl Lab {
                     Output::Event(event) => self.events.push(written(&event)),
                     Output::SyncStarted { peer } => self.compared.push((peer, None)),
                     Output::SyncEnded { peer, updates } => self.compared.push((peer, Some(updates))),
+                    Output::Spread { age } => self.ages.push(age),
                     Output::Connect { .. } | Output::Rtt { .. } => {}
                 }
             }
@@ -254,6 +258,7 @@ pub(crate) fn update(node: &str) -> proto::Update {
         metadata_version: 1,
         record: record(node).encode_to_vec().into(),
         witnesses: Vec::new(),
+        age_us: 0,
     }
 }
 

@@ -236,6 +236,10 @@ pub struct Update {
     /// Who accuses the member, then who confirms it; for STATE_UNREACHABLE and STATE_DEAD.
     #[prost(string, repeated, tag = "7")]
     pub witnesses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How long ago this was first said, in microseconds: what each node on the way held it for, and half the round trip of each
+    /// link. 0 if that is not known, or a minute and more.
+    #[prost(uint32, tag = "8")]
+    pub age_us: u32,
 }
 /// What a node says of itself. Forwarded as the original bytes.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -132,6 +132,7 @@ impl Mesh {
                 }
             }
             Output::Event(event) => self.log.add(self.now - self.started, &self.nodes[number].id, &event),
+            Output::Spread { age } => self.note_age(age),
             Output::Rtt { .. } | Output::SyncStarted { .. } | Output::SyncEnded { .. } => {}
         }
     }
@@ -150,6 +151,10 @@ impl Mesh {
             self.stripped_records += u64::from(is_current && !origin.release.wrote(&update.record));
         }
         message
+    }
+
+    fn note_age(&mut self, age: Duration) {
+        self.oldest_news = self.oldest_news.max(age);
     }
 
     /// Remembers who has said that a member does not answer: verdicts are held against it.

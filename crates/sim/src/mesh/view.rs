@@ -73,6 +73,11 @@ impl Mesh {
         self.stripped_records
     }
 
+    /// Returns how old news were at most when they reached a node, as the nodes themselves have it, since this was asked last.
+    pub fn take_oldest_news(&mut self) -> Duration {
+        std::mem::take(&mut self.oldest_news)
+    }
+
     /// Returns everything that happened, if it was to be kept.
     #[must_use]
     pub fn log(&self) -> &[LogEntry] {
