@@ -139,8 +139,8 @@ pub(crate) enum Told {
 /// What came of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// It was not had: pass it on. If it waits for others, look again then.
-    New { look_again_at: Option<Instant> },
+    /// It was not had: pass it on.
+    New,
     /// It was had before, or is of an earlier life.
     Known,
 }
@@ -186,20 +186,23 @@ impl UserEvents {
             origin.skip(&name, &mut self.to_tell);
         }
         origin.tell(&mut self.to_tell);
-        Taken::New { look_again_at: origin.plan(now) }
+        origin.plan(now);
+        Taken::New
     }
 
-    /// Gives up what has been waited for long enough; returns when to look again.
-    pub(crate) fn look_again(&mut self, origin: &NodeId, now: Instant) -> Option<Instant> {
-        let heard = self.origins.get_mut(origin)?;
-        // A later plan has its own timer.
-        if heard.give_up_at? > now {
-            return None;
+    /// Gives up what has been waited for long enough.
+    pub(crate) fn look_again(&mut self, origin: &NodeId, now: Instant) {
+        let Some(heard) = self.origins.get_mut(origin) else { return };
+        if heard.give_up_at.is_some_and(|at| at <= now) {
+            heard.skip(origin, &mut self.to_tell);
+            heard.tell(&mut self.to_tell);
+            heard.plan(now);
         }
-        heard.give_up_at = None;
-        heard.skip(origin, &mut self.to_tell);
-        heard.tell(&mut self.to_tell);
-        heard.plan(now)
+    }
+
+    /// Returns when to look again at what waits of an origin.
+    pub(crate) fn look_again_at(&self, origin: &NodeId) -> Option<Instant> {
+        self.origins.get(origin)?.give_up_at
     }
 
     pub(crate) fn next_to_tell(&mut self) -> Option<Told> {
@@ -263,16 +266,9 @@ impl Origin {
         }
     }
 
-    /// Returns when to look again at what waits, unless that is planned.
-    fn plan(&mut self, now: Instant) -> Option<Instant> {
-        if self.waiting.is_empty() {
-            self.give_up_at = None;
-            return None;
-        }
-        if self.give_up_at.is_some() {
-            return None;
-        }
-        self.give_up_at = Some(now + if self.told.is_none() { FIRST_PATIENCE } else { PATIENCE });
-        self.give_up_at
+    /// Plans when what waits is looked at again, unless that is planned.
+    fn plan(&mut self, now: Instant) {
+        let patience = if self.told.is_none() { FIRST_PATIENCE } else { PATIENCE };
+        self.give_up_at = if self.waiting.is_empty() { None } else { self.give_up_at.or(Some(now + patience)) };
     }
 }

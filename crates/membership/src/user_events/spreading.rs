@@ -43,12 +43,13 @@ impl Core {
             return Err(Rejected::UserEvent { source });
         }
         // What this node sent itself it has told when it sent it, and an earlier life of it is nobody's news.
+        let planned = self.user_events.look_again_at(&event.origin);
         let taken = if event.origin == self.local { Taken::Known } else { self.user_events.take(event.clone(), now) };
         match taken {
             Taken::Known => self.stats.user_events_duplicate += 1,
-            Taken::New { look_again_at } => {
+            Taken::New => {
                 self.pass_on(&event, Some(from), now);
-                self.plan_events(event.origin, look_again_at);
+                self.plan_again(event.origin, planned);
                 self.tell_user_events();
             }
         }
@@ -57,14 +58,21 @@ impl Core {
 
     /// Gives up events of an origin that have been waited for long enough.
     pub(crate) fn look_again_at_events(&mut self, origin: NodeId, now: Instant) {
-        let look_again_at = self.user_events.look_again(&origin, now);
-        self.plan_events(origin, look_again_at);
+        self.user_events.look_again(&origin, now);
+        self.plan_again(origin, None);
         self.tell_user_events();
     }
 
-    fn plan_events(&mut self, origin: NodeId, look_again_at: Option<Instant>) {
-        if let Some(at) = look_again_at {
-            self.schedule(at, Timer::UserEvents(origin));
+    /// Sets the one timer of an origin, in place of the one that was `planned`.
+    fn plan_again(&mut self, origin: NodeId, planned: Option<Instant>) {
+        let look_again_at = self.user_events.look_again_at(&origin);
+        if look_again_at == planned {
+            return;
+        }
+        let timer = Timer::UserEvents(origin);
+        self.timers.extend(look_again_at.map(|at| (at, timer.clone())));
+        if let Some(at) = planned {
+            self.timers.remove(&(at, timer));
         }
     }
 

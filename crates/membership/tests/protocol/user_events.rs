@@ -83,6 +83,21 @@ fn what_is_ahead_is_passed_on_at_once_and_told_once_nothing_is_waited_for() {
 }
 
 #[test]
+fn an_origin_has_one_timer_however_often_its_events_overtake_each_other() {
+    let mut lab = lab(4);
+    lab.hear("p2", Body::UserEvent(event("p1", 1)));
+    lab.run(Duration::from_millis(5));
+    let timers = lab.core.timers_set();
+    for pair in 1..=50 {
+        lab.hear("p2", Body::UserEvent(event("p1", 2 * pair + 1)));
+        assert_eq!(lab.core.timers_set(), timers + 1);
+        lab.hear("p2", Body::UserEvent(event("p1", 2 * pair)));
+        assert_eq!(lab.core.timers_set(), timers);
+    }
+    assert_eq!(told(&lab).len(), 101);
+}
+
+#[test]
 fn an_event_of_a_stranger_or_beyond_a_bound_is_refused() {
     let mut lab = lab(3);
     let refused = |on: &mut Lab, event| on.try_hear("p2", Body::UserEvent(event)).expect_err("refused");
