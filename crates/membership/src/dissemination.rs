@@ -64,12 +64,12 @@ impl Core {
         } else {
             self.stats.duplicates += 1;
         }
-        // Whoever still takes a departed member for living is told at once.
-        if let Some(from) = from
-            && merged.is_behind
-            && merged.after.standing != Standing::Alive
-        {
-            self.tell(from, &node, now);
+        match from {
+            // A flood goes over most links from both ends at once; what has come is not sent back.
+            Some(from) if !merged.is_behind => self.outbox.heard(from, &node),
+            // Whoever still takes a departed member for living is told at once.
+            Some(from) if merged.after.standing != Standing::Alive => self.tell(from, &node, now),
+            _ => {}
         }
         Some(merged)
     }

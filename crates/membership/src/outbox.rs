@@ -211,6 +211,13 @@ impl Outbox {
         }
     }
 
+    /// A member has told as much of `subject` as is known here: it need not be told.
+    pub(crate) fn heard(&mut self, from: &NodeId, subject: &NodeId) {
+        if let Some(lane) = self.lanes.get_mut(from) {
+            lane.forget(subject);
+        }
+    }
+
     /// Queues what a link is to be told once more, to ride on its next probe.
     pub(crate) fn queue_repeat(&mut self, link: &NodeId, subject: &NodeId, now: Instant) {
         let news = &mut self.lane(link, now).news;

@@ -42,6 +42,25 @@ fn what_is_known_is_not_passed_on_again() {
 }
 
 #[test]
+fn a_link_that_tells_the_same_is_not_told_and_one_that_tells_less_is() {
+    let mut lab = Lab::with(4, quiet());
+    lab.digests_match = false;
+    let news = |version| proto::Update { metadata_version: version, ..update("p2") };
+    lab.hear_updates("p1", vec![news(3)]);
+    lab.hear_updates("p3", vec![news(3)]);
+    lab.hear_updates("p4", vec![news(2)]);
+    lab.run(SOON);
+    let told: Vec<String> = lab.told("p2").into_iter().map(|(to, _)| to).collect();
+    assert_eq!(told, ["p4"]);
+    // Nor is it repeated to one that turns out to have it.
+    lab.sent.clear();
+    lab.hear_updates("p4", vec![news(3)]);
+    lab.run(Duration::from_secs(60));
+    assert_eq!(lab.told("p2"), []);
+    assert_eq!(lab.core.queue_depth(), 0);
+}
+
+#[test]
 fn an_update_is_sent_to_a_link_no_more_often_than_the_limit() {
     for limit in [1, 3] {
         let mut lab = Lab::with(3, Options { retransmit_limit: limit, ..quiet() });
