@@ -80,7 +80,7 @@ async fn what_the_node_refuses_is_told() -> Outcome {
     let (status, answer, _) = post("operator", Err(LifecycleRefused::Ending), drain).await?;
     assert_eq!((status, &answer["error"]["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
     let reason = "too much".to_owned();
-    let (status, answer, _) = post("operator", Err(LifecycleRefused::Invalid { reason }), drain).await?;
-    assert_eq!((status, &answer["error"]["message"]), (StatusCode::BAD_REQUEST, &json!("too much")));
+    let (invalid, why, _) = post("operator", Err(LifecycleRefused::Invalid { reason }), drain).await?;
+    assert_eq!((invalid, &why["error"]["message"]), (StatusCode::BAD_REQUEST, &json!("too much")));
     Ok(())
 }
