@@ -1,11 +1,13 @@
 //! What a request brings along.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use tonic::{Code, Status};
 
 use crate::http3::body::RequestBody;
 
@@ -34,14 +36,30 @@ impl Body {
     }
 }
 
+/// Returns what a handler is told of a body that broke off.
+///
+/// tonic takes `CANCELLED` here for the end of the requests: its handler would take the part that came for the whole, and
+/// act on it.
+fn broken_off(error: BodyError) -> BodyError {
+    match Status::try_from_error(error) {
+        Ok(status) if status.code() == Code::Cancelled => {
+            let mut told = Status::aborted("the client has cancelled the call");
+            told.set_source(Arc::new(status));
+            told.into()
+        }
+        Ok(status) => status.into(),
+        Err(error) => error,
+    }
+}
+
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.0 {
-            Kind::Tcp(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
-            Kind::Http3(body) => body.poll_frame(cx).map_err(Into::into),
+            Kind::Tcp(incoming) => Pin::new(incoming).poll_frame(cx).map_err(|error| broken_off(error.into())),
+            Kind::Http3(body) => body.poll_frame(cx).map_err(|error| broken_off(error.into())),
         }
     }
 

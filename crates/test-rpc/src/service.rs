@@ -92,8 +92,7 @@ impl Echo for EchoService {
     async fn client_stream(&self, request: Request<Streaming<EchoRequest>>) -> Result<Response<Summary>, Status> {
         let mut running = self.counters.begin();
         let metadata = returned(&request);
-        let outcome = self.sum(request.into_inner()).await;
-        running.end();
+        let outcome = self.sum(request.into_inner(), &mut running).await;
         with_metadata(outcome, metadata)
     }
 
@@ -120,13 +119,16 @@ impl EchoService {
         Reply { running: self.counters.begin(), released: self.released.subscribe(), source, index: 0 }
     }
 
-    async fn sum(&self, mut requests: Streaming<EchoRequest>) -> Result<Summary, Status> {
+    async fn sum(&self, mut requests: Streaming<EchoRequest>, running: &mut Running) -> Result<Summary, Status> {
         let mut sum = Summary::default();
+        // If the caller breaks off, nobody waits for the end.
         while let Some(request) = requests.message().await? {
-            let reply = answer(request, sum.messages, self.released.subscribe()).await?;
+            let answered = answer(request, sum.messages, self.released.subscribe()).await;
+            let reply = answered.inspect_err(|_| running.end())?;
             sum.messages += 1;
             sum.bytes = sum.bytes.saturating_add(reply.payload.len().try_into().unwrap_or(u64::MAX));
         }
+        running.end();
         Ok(sum)
     }
 }
