@@ -201,7 +201,8 @@ mod tests {
         },
         "lifecycle": "draining",
         "features": [
-          "lifecycle"
+          "lifecycle",
+          "user-events"
         ]
       },
       "state": "Alive",
