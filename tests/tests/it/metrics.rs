@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use mesh_types::NodeLifecycle;
 use telemetry::{Kind, Metric, catalogue};
 use test_cluster::{Cluster, Holder, Tuning};
 
@@ -56,8 +57,11 @@ async fn a_node_shows_every_metric_of_the_mesh_and_none_that_the_catalogue_lacks
     stranger.options.cluster_id = "beta".parse()?;
     stranger.options.seed_peers = vec![cluster.node(node).local_addr().into()];
     cluster.join(stranger).await?;
-    let all_there = |text: &str| ["refused_total{", "rtt_ms_count"].iter().all(|part| text.contains(part));
-    cluster.wait_until("a refusal and a probe", LIMIT, |_| all_there(&rendered.render())).await?;
+    // News of another member, which come with their age.
+    cluster.handle(0).set_lifecycle(NodeLifecycle::Cordoned).await?;
+    let parts = ["refused_total{", "rtt_ms_count", "propagation_seconds_count"];
+    let all_there = |text: &str| parts.iter().all(|part| text.contains(part));
+    cluster.wait_until("a refusal, a probe and news", LIMIT, |_| all_there(&rendered.render())).await?;
 
     let shown = rendered.clone();
     let control = Control::start(&cluster, cluster.node(node), move || shown.render()).await?;
