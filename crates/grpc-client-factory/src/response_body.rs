@@ -17,6 +17,7 @@ use crate::error::FactoryError;
 use crate::http3::Answer;
 use crate::message_meter::MessageMeter;
 use crate::meter::Recorder;
+use crate::request_body::Interest;
 
 /// The body of an answer. Dropped before its end, it takes the call back: the server is told.
 pub struct ResponseBody {
@@ -31,6 +32,7 @@ struct Open {
     meter: MessageMeter,
     timer: Option<Timer>,
     recorder: Recorder,
+    _interest: Option<Interest>,
 }
 
 /// A part of the answer, or why there is none.
@@ -53,11 +55,11 @@ pub(crate) enum Broken {
 impl ResponseBody {
     pub(crate) fn new(
         source: Source,
-        slot: Slot,
+        (slot, interest): (Slot, Option<Interest>),
         meter: MessageMeter,
         (timer, recorder): (Option<Timer>, Recorder),
     ) -> Self {
-        Self { open: Some(Open { source, slot, meter, timer, recorder }) }
+        Self { open: Some(Open { source, slot, meter, timer, recorder, _interest: interest }) }
     }
 }
 

@@ -5,9 +5,10 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use grpc_client_factory::{Profile, Protocol};
 use test_rpc::Calls;
 use test_rpc::rpc::{EchoReply, EchoRequest, Failure, StreamRequest, Summary};
+use tokio::time::timeout;
 use tonic::{Code, Request};
 
-use crate::support::{Outcome, Pair, held, over_http2, says};
+use crate::support::{Outcome, PATIENCE, Pair, held, over_http2, says};
 
 fn reply(text: &'static str, index: u64) -> EchoReply {
     EchoReply { payload: Bytes::from_static(text.as_bytes()), index }
@@ -73,6 +74,29 @@ async fn a_large_message_comes_back_whole() -> Outcome {
     let request = EchoRequest { payload: bytes.clone().into(), ..EchoRequest::default() };
     let answer = client.unary(request).await?.into_inner();
     assert!(answer.payload == bytes);
+    Ok(())
+}
+
+async fn check_chat_given_up(pair: &Pair) -> Outcome {
+    let (say, said) = tokio::sync::mpsc::channel(1);
+    let said = stream::unfold(said, |mut said| async move { Some((said.recv().await?, said)) });
+    say.send(says("a")).await?;
+    let mut replies = pair.client().chat(said).await?.into_inner();
+    assert_eq!(replies.message().await?, Some(reply("a", 0)));
+    drop(replies);
+    let gone = pair.serving.echo.wait_for(|calls| calls.running() == 0);
+    assert!(timeout(PATIENCE, gone).await.is_ok(), "the server was never told");
+    // The caller hears of it, too, whatever it has left to say.
+    assert!(timeout(PATIENCE, say.closed()).await.is_ok(), "the rest is still wanted");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_chat_that_is_given_up_ends_at_the_server_though_its_requests_go_on() -> Outcome {
+    let pair = Pair::new().await;
+    check_chat_given_up(&pair).await?;
+    check_chat_given_up(&pair).await?;
+    assert_eq!((pair.serving.echo.calls().begun, pair.serving.accepted()), (2, 1));
     Ok(())
 }
 
