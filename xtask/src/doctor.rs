@@ -1,6 +1,6 @@
 //! `cargo xtask doctor`: what this machine has, what it lacks, who needs it, and how to get it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 /// The oldest compiler that builds the workspace.
@@ -51,6 +51,9 @@ const OPTIONAL: [Tool; 7] = [
     },
 ];
 
+/// How to get what `interop grpc` runs with.
+pub(crate) const GET_GRPC_PACKAGES: &str = "python3 -m venv target/interop && target/interop/bin/pip install aioquic grpcio, then --python target/interop/bin/python";
+
 /// Prints one line a tool; fails only when something is missing that every build needs.
 pub(crate) fn run() -> ExitCode {
     let required = [rustc(), linker()];
@@ -61,6 +64,7 @@ pub(crate) fn run() -> ExitCode {
         println!("{}", optional(tool));
     }
     println!("{}", musl_target());
+    println!("{}", grpc_packages());
     if required.iter().all(Result::is_ok) {
         println!("doctor: ready for `cargo xtask ci`; what is optional is said above");
         return ExitCode::SUCCESS;
@@ -102,6 +106,20 @@ fn musl_target() -> String {
         return line("ok", name, "the musl Rust target is installed");
     }
     line("optional", name, "dist --target musl; rustup target add x86_64-unknown-linux-musl")
+}
+
+fn grpc_packages() -> String {
+    let name = "python3 grpc";
+    if has_grpc_packages(Path::new("python3")) {
+        return line("ok", name, "python3 has aioquic and grpcio (interop grpc)");
+    }
+    line("optional", name, &format!("interop grpc; {GET_GRPC_PACKAGES}"))
+}
+
+/// Returns whether `python` has aioquic and grpcio.
+pub(crate) fn has_grpc_packages(python: &Path) -> bool {
+    let check = Command::new(python).args(["-c", "import aioquic, grpc"]).output();
+    check.is_ok_and(|check| check.status.success())
 }
 
 /// Returns whether the standard library of `target` is installed.

@@ -14,6 +14,7 @@ mod doctor;
 mod drill;
 mod fuzz;
 mod hyperscale;
+mod interop;
 mod layering;
 mod metrics_lint;
 mod mutants;
@@ -71,6 +72,9 @@ enum Verb {
     /// Hold real nodes by the hundred to what is promised.
     #[command(subcommand)]
     Hyperscale(hyperscale::Options),
+    /// Hold our crates to stacks that others have made.
+    #[command(subcommand)]
+    Interop(interop::Options),
     /// Feed mutated messages and revocation lists to those who read them, on the stable compiler.
     Fuzz(fuzz::Options),
     /// Run a simulation and hold it to its limits.
@@ -99,6 +103,7 @@ fn main() -> ExitCode {
         Verb::BenchDiscovery(options) => bench_discovery::run(&options),
         Verb::Drill(options) => drill::run(&options),
         Verb::Hyperscale(options) => hyperscale::run(&options),
+        Verb::Interop(options) => interop::run(&options),
         Verb::Fuzz(options) => fuzz::run(&options),
         Verb::Sim(options) => sim::run(&options),
         Verb::Mutants(options) => mutants::run(&options),

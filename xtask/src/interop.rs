@@ -1,0 +1,44 @@
+//! `cargo xtask interop`: our crates against stacks that others have made.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+
+use crate::doctor;
+use crate::process::{cargo, succeeds};
+
+/// What is held to whom.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Options {
+    /// Our gRPC server and client factory, each to grpcio over HTTP/2 and to aioquic over HTTP/3.
+    Grpc {
+        /// The Python that has aioquic and grpcio.
+        #[arg(long, default_value = "python3", value_name = "PATH")]
+        python: PathBuf,
+    },
+}
+
+/// Builds our side and runs it with the scripts of the others, which are in `tests/interop`.
+///
+/// # Errors
+/// When the Python lacks what it needs, or cargo cannot be started.
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let Options::Grpc { python } = options;
+    let python = absolute(python)?;
+    if !doctor::has_grpc_packages(&python) {
+        bail!("`{}` lacks aioquic or grpcio; {}", python.display(), doctor::GET_GRPC_PACKAGES);
+    }
+    let mut ours = cargo(["run", "--quiet", "--package", "omnirelay-tests", "--example", "interop", "--"]);
+    let all_hold = succeeds(ours.arg(python))?;
+    Ok(if all_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Cargo runs in the root of the workspace, where a path from here would lead astray; a bare name is looked for
+/// on the search path anyway.
+fn absolute(python: &Path) -> anyhow::Result<PathBuf> {
+    if python.components().count() == 1 {
+        return Ok(python.to_path_buf());
+    }
+    Ok(std::env::current_dir().context("cannot tell the current folder")?.join(python))
+}
