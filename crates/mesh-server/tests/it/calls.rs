@@ -146,15 +146,15 @@ async fn requests_that_are_cancelled_in_the_middle_never_look_complete() -> Outc
     let mut client = served.client(By::Http3).await?;
     // Often enough for the server to notice either direction first.
     for begun in (0..20).step_by(2) {
-        let (_messages, requests) = unfinished("a").await?;
-        let mut upload = Box::pin(client.client_stream(requests));
+        let (_to_upload, pieces) = unfinished("a").await?;
+        let mut upload = Box::pin(client.client_stream(pieces));
         tokio::select! {
             answered = &mut upload => panic!("answered in the middle: {answered:?}"),
             _ = served.echo.wait_for(|calls| calls.begun == begun + 1) => {}
         }
         drop(upload);
-        let (_messages, requests) = unfinished("b").await?;
-        let mut replies = client.chat(requests).await?.into_inner();
+        let (_to_say, said) = unfinished("b").await?;
+        let mut replies = client.chat(said).await?.into_inner();
         assert_eq!(replies.message().await?, Some(reply("b", 0)));
         drop(replies);
         let gone = served.echo.wait_for(|calls| calls.running() == 0);
