@@ -16,6 +16,7 @@ use crate::meter::Recorder;
 use crate::request_body::{Fault, Interest, RequestBody};
 use crate::response_body::{ResponseBody, Source};
 use crate::retry::Pushback;
+use crate::target::Protocol;
 
 /// How often a call is tried of which nothing was sent. Each try has another connection, so this many in a row mean that
 /// connections break as fast as they are made.
@@ -24,7 +25,7 @@ const UNSENT_MAX: u32 = 4;
 /// How often a call is sent again that a server says it took no notice of (gRFC A6).
 const REFUSED_MAX: u32 = 1;
 
-const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+pub(crate) const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
@@ -33,13 +34,18 @@ pub(crate) fn status_of(headers: &HeaderMap) -> Option<Code> {
     headers.get(&STATUS).map(|status| Code::from_bytes(status.as_bytes()))
 }
 
+/// Returns what headers or trailers say about another attempt.
+pub(crate) fn pushback_of(headers: &HeaderMap) -> Pushback {
+    Pushback::read(headers.get(&PUSHBACK).map(HeaderValue::as_bytes))
+}
+
 /// Returns how an attempt ended, as far as its head says, and what the server says about another. An answer whose head has no
 /// status has begun: there is no way back.
-fn judge(result: &Result<Answer, Arc<FactoryError>>) -> (Code, Pushback) {
+pub(crate) fn judge(result: &Result<Answer, Arc<FactoryError>>) -> (Code, Pushback) {
     match result {
         Ok(answer) => {
             let headers = answer.response.headers();
-            (status_of(headers).unwrap_or(Code::Ok), Pushback::read(headers.get(&PUSHBACK).map(HeaderValue::as_bytes)))
+            (status_of(headers).unwrap_or(Code::Ok), pushback_of(headers))
         }
         Err(error) if matches!(**error, FactoryError::Closed) => (error.code(), Pushback::Stop),
         Err(error) => (error.code(), Pushback::Silent),
@@ -82,6 +88,15 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Returns the status, if the head has one.
+    pub(crate) fn code(&self) -> Option<Code> {
+        status_of(self.response.headers())
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.slot.connection.protocol()
+    }
+
     pub(crate) fn into_response(self, timer: Option<Timer>, mut recorder: Recorder) -> Response<ResponseBody> {
         let Self { response, slot, meter, interest } = self;
         recorder.answered(slot.connection.protocol());
@@ -125,7 +140,11 @@ impl Call {
         }
     }
 
-    async fn attempt(&self, mut body: RequestBody) -> Result<Answer, Arc<FactoryError>> {
+    /// Makes the call once, as often as it takes until a server has seen it.
+    ///
+    /// # Cancel safety
+    /// As [`Call::run`].
+    pub(crate) async fn attempt(&self, mut body: RequestBody) -> Result<Answer, Arc<FactoryError>> {
         let (mut unsent, mut refused) = (0, 0);
         let (mut replay, fault, interest) = (body.replay(), body.fault(), body.while_wanted());
         let mut request = self.head.request(body);

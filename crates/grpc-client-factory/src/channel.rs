@@ -1,7 +1,7 @@
 //! What generated clients call through.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -76,7 +76,11 @@ impl Channel {
         Uri::from_parts(parts).expect("scheme, authority and path make a URI")
     }
 
-    fn head(&self, method: Method, uri: &Uri, mut headers: HeaderMap) -> Head {
+    pub(crate) const fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    pub(crate) fn head(&self, method: Method, uri: &Uri, mut headers: HeaderMap) -> Head {
         headers.entry(USER_AGENT).or_insert(AGENT);
         Head { method, uri: self.uri(uri.path_and_query()), headers }
     }
@@ -112,14 +116,14 @@ pub(crate) enum CallError {
 }
 
 impl CallError {
-    fn code(&self) -> Code {
+    pub(crate) fn code(&self) -> Code {
         match self {
             Self::Factory(error) => error.code(),
             Self::Body(status) => status.code(),
         }
     }
 
-    fn status(self) -> Status {
+    pub(crate) fn status(self) -> Status {
         match self {
             Self::Factory(error) => error.status(),
             Self::Body(status) => status,
@@ -159,16 +163,7 @@ async fn answer(link: Arc<Link>, head: Head, body: tonic::body::Body) -> Result<
     let call = Call { link, head, deadline: own };
     let Some(deadline) = deadline else { return Ok((call.run(body).await?, None)) };
     let mut timer = Timer::new(deadline);
-    let answer = {
-        let mut answer = std::pin::pin!(call.run(body));
-        poll_fn(|cx| match answer.as_mut().poll(cx) {
-            Poll::Ready(answer) => Poll::Ready(answer),
-            Poll::Pending => {
-                timer.poll(cx).map(|after| Err(Arc::new(FactoryError::Deadline { endpoint: endpoint.clone(), after })))
-            }
-        })
-        .await
-    };
+    let answer = timer.bound(&endpoint, call.run(body)).await;
     // The caller's own deadline is for the body too.
     Ok((answer?, own.map(|_deadline| timer)))
 }

@@ -1,10 +1,13 @@
 //! How long a call may take.
 
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use mesh_types::Endpoint;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::error::FactoryError;
@@ -80,6 +83,22 @@ pub(crate) struct Timer {
 impl Timer {
     pub(crate) fn new(deadline: Deadline) -> Self {
         Self { sleep: Box::pin(sleep_until(deadline.at)), given: deadline.given }
+    }
+
+    /// Does `work` for a call to `endpoint`, as long as there is time.
+    pub(crate) async fn bound<T>(
+        &mut self,
+        endpoint: &Endpoint,
+        work: impl Future<Output = Result<T, Arc<FactoryError>>>,
+    ) -> Result<T, Arc<FactoryError>> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(done),
+            Poll::Pending => {
+                self.poll(cx).map(|after| Err(Arc::new(FactoryError::Deadline { endpoint: endpoint.clone(), after })))
+            }
+        })
+        .await
     }
 
     /// Returns how long the call had, once that is over.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_types::Endpoint;
+use peers_core::PickError;
 use tonic::{Code, Status};
 
+use crate::factory::ChannelError;
 use crate::target::Protocol;
 use crate::tls_failure::TlsFailure;
 
@@ -102,6 +104,17 @@ pub enum FactoryError {
         /// What stands in its place.
         text: String,
     },
+    /// None of the peers can be called, and nothing was sent.
+    #[error("no peer can be called{}", told(*retry_in))]
+    NoPeer {
+        /// Why not.
+        source: PickError,
+        /// When the first breaker lets a call through, if that is what it takes.
+        retry_in: Option<Duration>,
+    },
+    /// There is no channel to the peer that was picked.
+    #[error("no channel to the peer that was picked")]
+    NoChannel(#[from] ChannelError),
     /// The factory was closed.
     #[error("client factory is closed")]
     Closed,
@@ -129,7 +142,7 @@ impl FactoryError {
     pub const fn code(&self) -> Code {
         match self {
             Self::Tls(_) => Code::Unauthenticated,
-            Self::Deadline { .. } => Code::DeadlineExceeded,
+            Self::Deadline { .. } | Self::NoPeer { source: PickError::DeadlineExpired, .. } => Code::DeadlineExceeded,
             Self::TooLarge { .. } => Code::ResourceExhausted,
             Self::BadTimeout { .. } => Code::InvalidArgument,
             Self::Reset { protocol: Protocol::Http2, code, .. } => code_of_h2(*code),
@@ -139,6 +152,8 @@ impl FactoryError {
             | Self::ConnectTimeout { .. }
             | Self::Lost { .. }
             | Self::Refused { .. }
+            | Self::NoPeer { .. }
+            | Self::NoChannel(_)
             | Self::Closed => Code::Unavailable,
         }
     }
@@ -150,6 +165,11 @@ impl FactoryError {
             Self::Closed | Self::Resolve { .. } => true,
             _ => false,
         }
+    }
+
+    /// Returns whether no server has seen anything of the call, so that another may have it.
+    pub(crate) const fn is_unseen(&self) -> bool {
+        matches!(self, Self::Resolve { .. } | Self::Connect { .. } | Self::ConnectTimeout { .. } | Self::Refused { .. })
     }
 
     /// Returns the error as a status, with itself as the source.
@@ -165,6 +185,10 @@ impl From<FactoryError> for Status {
     fn from(error: FactoryError) -> Self {
         Arc::new(error).status()
     }
+}
+
+fn told(retry_in: Option<Duration>) -> String {
+    retry_in.map(|wait| format!(" for {wait:?}")).unwrap_or_default()
 }
 
 /// Returns an error with its causes in one line.

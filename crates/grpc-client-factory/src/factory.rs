@@ -9,6 +9,7 @@ use http::uri::Authority;
 use identity::{CredentialSource, Credentials};
 use mesh_types::Endpoint;
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::channel::Channel;
@@ -120,8 +121,35 @@ struct Inner {
     links: Mutex<Links>,
 }
 
+/// What links are told apart by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    target: Target,
+    profile: String,
+    told: Http3Told,
+}
+
+/// What is said of a target's HTTP/3 before any call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Http3Told {
+    /// Nothing that the profile does not say.
+    Nothing,
+    /// That there is none.
+    Absent,
+}
+
+impl Http3Told {
+    const fn mode(self, profile: &Profile) -> Http3Mode {
+        match (self, profile.http3.mode) {
+            (Self::Absent, Http3Mode::Auto) => Http3Mode::Off,
+            // Who insists on HTTP/3 would rather fail than go without.
+            (_, mode) => mode,
+        }
+    }
+}
+
 struct Links {
-    by_key: HashMap<(Target, String), Arc<Link>>,
+    by_key: HashMap<Key, Arc<Link>>,
     /// What was set at run time.
     modes: HashMap<Endpoint, Http3Mode>,
     is_closed: bool,
@@ -188,8 +216,8 @@ impl ClientFactory {
             Some(mode) => links.modes.insert(endpoint.clone(), mode),
             None => links.modes.remove(endpoint),
         };
-        links.by_key.values().filter(|link| link.target().endpoint == *endpoint).for_each(|link| {
-            link.set_mode(mode.unwrap_or_else(|| link.profile().http3.mode));
+        links.by_key.iter().filter(|(key, _)| key.target.endpoint == *endpoint).for_each(|(key, link)| {
+            link.set_mode(mode.unwrap_or_else(|| key.told.mode(link.profile())));
         });
         Ok(())
     }
@@ -211,25 +239,39 @@ impl ClientFactory {
     pub fn tasks(&self) -> usize {
         self.inner.around.tasks.len()
     }
-}
 
-impl ChannelFactory for ClientFactory {
-    fn channel(&self, target: &Target, profile: &str) -> Result<Channel, ChannelError> {
+    /// Returns how calls of a profile are made.
+    pub(crate) fn kind(&self, profile: &str) -> Result<&Kind, ChannelError> {
         let known = self.inner.profiles.get(profile);
-        let kind = known.ok_or_else(|| ChannelError::UnknownProfile { name: profile.to_owned() })?;
+        known.ok_or_else(|| ChannelError::UnknownProfile { name: profile.to_owned() })
+    }
+
+    /// Starts a task, which ends with the factory and must not hold it.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.inner.around.tasks.spawn(task)
+    }
+
+    /// Returns a channel to a target of whose HTTP/3 this is said.
+    pub(crate) fn channel_as_told(
+        &self,
+        target: &Target,
+        profile: &str,
+        told: Http3Told,
+    ) -> Result<Channel, ChannelError> {
+        let kind = self.kind(profile)?;
         let endpoint = target.endpoint.to_string();
         let Ok(authority) = Authority::try_from(endpoint.as_str()) else {
             return Err(ChannelError::Authority { endpoint });
         };
         let mut links = self.inner.lock();
-        let key = (target.clone(), profile.to_owned());
+        let key = Key { target: target.clone(), profile: profile.to_owned(), told };
         if let Some(link) = links.by_key.get(&key) {
             return Ok(Channel::new(Arc::clone(link), authority, self.clone()));
         }
         links.make_room(self.inner.links_max)?;
         links.seed = links.seed.wrapping_add(1);
         let (around, mode) = (self.inner.around.clone(), links.modes.get(&target.endpoint).copied());
-        let mode = mode.unwrap_or(kind.profile.http3.mode);
+        let mode = mode.unwrap_or_else(|| told.mode(&kind.profile));
         let link = Arc::new(Link::new(target.clone(), kind.clone(), around, mode, links.seed));
         if links.is_closed {
             link.close();
@@ -237,6 +279,12 @@ impl ChannelFactory for ClientFactory {
             links.by_key.insert(key, Arc::clone(&link));
         }
         Ok(Channel::new(link, authority, self.clone()))
+    }
+}
+
+impl ChannelFactory for ClientFactory {
+    fn channel(&self, target: &Target, profile: &str) -> Result<Channel, ChannelError> {
+        self.channel_as_told(target, profile, Http3Told::Nothing)
     }
 }
 

@@ -17,6 +17,7 @@
 //! ```
 
 mod backoff;
+mod balanced;
 mod call;
 mod channel;
 mod connection;
@@ -42,6 +43,7 @@ mod tls_failure;
 mod udp;
 mod watched;
 
+pub use balanced::{Affinity, BalancedBody, BalancedChannel, BalancedFuture, BalancedOptions, Expect};
 pub use channel::{Channel, ResponseFuture};
 pub use error::{Cause, FactoryError};
 pub use factory::{BuildFactoryError, ChannelError, ChannelFactory, ClientFactory, FactoryOptions};

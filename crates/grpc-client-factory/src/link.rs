@@ -175,6 +175,11 @@ impl Link {
         self.lock().http3_failed();
     }
 
+    /// Returns until when HTTP/3 is left alone, if it is.
+    pub(crate) fn http3_broken_until(&self) -> Option<std::time::Instant> {
+        self.lock().policy.broken_until()
+    }
+
     /// Notes that the server has answered, which is when a connection counts as good: what it thinks of our certificate shows
     /// only after the handshake.
     pub(crate) fn answered(&self, connection: &Connection) {

@@ -63,6 +63,11 @@ impl Policy {
         }
     }
 
+    /// Returns until when HTTP/3 is left alone, if it is.
+    pub(crate) const fn broken_until(&self) -> Option<Instant> {
+        self.broken_until
+    }
+
     /// Returns whether to look, while calls go over HTTP/2, if HTTP/3 works by now.
     pub(crate) fn may_probe(&self, now: Instant) -> bool {
         self.mode == Http3Mode::Auto && self.broken_until.is_none_or(|until| until <= now)

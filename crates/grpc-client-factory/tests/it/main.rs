@@ -1,5 +1,6 @@
 //! Channels against tonic's own server over mutual TLS, a small one over HTTP/3, and mesh-server.
 
+mod balanced;
 mod calls;
 mod certificates;
 mod connecting;

@@ -1,0 +1,169 @@
+//! One call, made with one peer after the other until one answers.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use peers_core::{Http3Learned, PeerKey, PickCx, PickError};
+use tokio::time::{Instant, sleep_until};
+use tonic::Code;
+
+use crate::balanced::body::Leased;
+use crate::balanced::{Affinity, Balanced, outcome};
+use crate::call::{Answer, Call, PREVIOUS_ATTEMPTS, judge};
+use crate::deadline::{Deadline, GRPC_TIMEOUT, Timer};
+use crate::error::FactoryError;
+use crate::link::Link;
+use crate::request_body::RequestBody;
+use crate::retry::Pushback;
+use crate::target::Protocol;
+
+/// How many further peers a call is taken to at once that the ones before have not seen.
+const MOVES_MAX: u32 = 4;
+
+/// One call through a balanced channel.
+pub(crate) struct Attempts<'a> {
+    pub(crate) balanced: &'a Balanced,
+    pub(crate) parts: Parts,
+    /// The caller's own deadline, which servers are told of.
+    pub(crate) own: Option<Deadline>,
+    /// The deadline that holds for the head.
+    pub(crate) deadline: Option<Deadline>,
+    pub(crate) timer: Option<Timer>,
+    /// Where the call has been; as many as there may be attempts.
+    pub(crate) tried: Vec<PeerKey>,
+}
+
+/// The head of an answer, and the lease of the peer it is from if that peer's part is not known yet.
+pub(crate) type Answered = (Answer, Option<Leased>);
+
+impl Attempts<'_> {
+    /// Makes the call. A peer that has not seen it is left for another at once; one that has failed is left as the profile's retries
+    /// allow.
+    ///
+    /// # Cancel safety
+    /// Dropping the future takes the call back; nothing is learned about the peer.
+    pub(crate) async fn run(&mut self, mut body: RequestBody) -> Result<Answered, Arc<FactoryError>> {
+        let (mut attempts, mut moves) = (1, 0);
+        let mut leased = self.pick_another().map_err(|error| self.nobody(error))?;
+        loop {
+            self.tried.push(leased.key());
+            let replay = body.replay();
+            let (result, pushback) = self.attempt(leased, body).await;
+            let Some(again) = replay else { return result };
+            let code = match &result {
+                Ok((answer, _)) => answer.code().unwrap_or(Code::Ok),
+                Err(error) => error.code(),
+            };
+            if code == Code::Ok {
+                self.balanced.did_well();
+                return result;
+            }
+            let is_unseen = result.as_ref().is_err_and(|error| error.is_unseen()) && moves < MOVES_MAX;
+            if is_unseen && let Ok(other) = self.pick_another() {
+                moves += 1;
+                self.balanced.meter.retries_transparent.increment(1);
+                leased = other;
+            } else {
+                let Some(wait) = self.balanced.next_attempt(attempts, code, pushback) else { return result };
+                let next = Instant::now() + wait;
+                if self.deadline.is_some_and(|deadline| deadline.at <= next) {
+                    return result;
+                }
+                drop(result);
+                self.balanced.meter.retries_policy.increment(1);
+                sleep_until(next).await;
+                self.parts.headers.insert(PREVIOUS_ATTEMPTS, attempts.into());
+                attempts += 1;
+                leased = self.pick_again().map_err(|error| self.nobody(error))?;
+            }
+            body = again;
+            if let Some(own) = &self.own {
+                self.parts.headers.insert(GRPC_TIMEOUT, own.header(Instant::now()));
+            }
+        }
+    }
+
+    /// Tries the call with one peer, and reports what that has shown unless it takes the whole answer to know.
+    async fn attempt(
+        &mut self,
+        mut leased: Leased,
+        body: RequestBody,
+    ) -> (Result<Answered, Arc<FactoryError>>, Pushback) {
+        let result = self.send(&leased, body).await;
+        let (code, pushback) = judge(&result);
+        let result = match result {
+            Ok(answer) if answer.code().is_none() => {
+                leased.head_came();
+                Ok((answer, Some(leased)))
+            }
+            Ok(answer) => {
+                leased.report(outcome::of_status(code, pushback));
+                Ok((answer, None))
+            }
+            Err(error) => {
+                leased.report(outcome::of_error(&error));
+                Err(error)
+            }
+        };
+        (result, pushback)
+    }
+
+    async fn send(&mut self, leased: &Leased, body: RequestBody) -> Result<Answer, Arc<FactoryError>> {
+        let channel = self.balanced.channel(&leased.lease)?;
+        let Parts { method, uri, headers, .. } = &self.parts;
+        let head = channel.head(method.clone(), uri, headers.clone());
+        let call = Call { link: Arc::clone(channel.link()), head, deadline: self.own };
+        let sent = call.attempt(body);
+        let answer = match &mut self.timer {
+            Some(timer) => timer.bound(&channel.target().endpoint, sent).await,
+            None => sent.await,
+        }?;
+        self.learn(leased, channel.link(), answer.protocol());
+        Ok(answer)
+    }
+
+    fn learn(&self, leased: &Leased, link: &Link, protocol: Protocol) {
+        let learned = match protocol {
+            Protocol::Http3 => Some(Http3Learned::Works),
+            Protocol::Http2 => link.http3_broken_until().map(|until| {
+                let until = self.balanced.clock.at(until.into());
+                Http3Learned::Broken { until }
+            }),
+        };
+        if let Some(learned) = learned {
+            leased.lease.learn_http3(learned);
+        }
+    }
+
+    /// Picks a peer that the call has not been to.
+    fn pick_another(&self) -> Result<Leased, PickError> {
+        self.pick(&self.tried)
+    }
+
+    /// Picks a peer that the call has not been to, or else any.
+    fn pick_again(&self) -> Result<Leased, PickError> {
+        self.pick_another().or_else(|_everybody_was_tried| self.pick(&[]))
+    }
+
+    fn pick(&self, exclude: &[PeerKey]) -> Result<Leased, PickError> {
+        let clock = self.balanced.clock;
+        let affinity = self.parts.extensions.get::<Affinity>();
+        let cx = PickCx {
+            now: clock.now(),
+            key: affinity.and_then(|affinity| affinity.key),
+            shard: affinity.and_then(|affinity| affinity.shard.as_deref()),
+            exclude,
+            deadline: self.deadline.map(|deadline| clock.at(deadline.at)),
+        };
+        let lease = self.balanced.balancer.acquire(&cx)?;
+        Ok(Leased { lease, clock, latency: None })
+    }
+
+    fn nobody(&self, source: PickError) -> Arc<FactoryError> {
+        let retry_in = match &source {
+            PickError::NoneAvailable { retry_at: Some(at) } => Some(at.since(self.balanced.clock.now())),
+            _ => None,
+        };
+        Arc::new(FactoryError::NoPeer { source, retry_in })
+    }
+}

@@ -1,0 +1,24 @@
+//! The clock that all ticks of one table come from.
+
+use peers_core::Tick;
+use tokio::time::Instant;
+
+/// A clock that began with its channel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { origin: Instant::now() }
+    }
+
+    pub(crate) fn now(self) -> Tick {
+        self.at(Instant::now())
+    }
+
+    pub(crate) fn at(self, instant: Instant) -> Tick {
+        Tick::ZERO.after(instant.saturating_duration_since(self.origin))
+    }
+}

@@ -1,0 +1,77 @@
+//! What the end of a call says about the peer that was called.
+
+use peers_core::Outcome;
+use tonic::Code;
+
+use crate::error::FactoryError;
+use crate::retry::Pushback;
+
+/// Returns what a peer shows by answering with this status.
+pub(crate) const fn of_status(code: Code, pushback: Pushback) -> Outcome {
+    match (code, pushback) {
+        (Code::Ok, _) => Outcome::Success,
+        (Code::ResourceExhausted | Code::Unavailable, Pushback::After(wait)) => {
+            Outcome::Overloaded { retry_after: Some(wait) }
+        }
+        (Code::ResourceExhausted, _) => Outcome::Overloaded { retry_after: None },
+        (Code::Unavailable | Code::DeadlineExceeded | Code::Internal | Code::DataLoss, _) => Outcome::Failure,
+        _ => Outcome::AppError,
+    }
+}
+
+/// Returns what a peer shows by the call failing on its way.
+pub(crate) const fn of_error(error: &FactoryError) -> Outcome {
+    match error {
+        // Ours, or our caller's.
+        FactoryError::TooLarge { .. }
+        | FactoryError::BadTimeout { .. }
+        | FactoryError::NoPeer { .. }
+        | FactoryError::NoChannel(_)
+        | FactoryError::Closed => Outcome::Cancelled,
+        FactoryError::Reset { .. } if matches!(error.code(), Code::ResourceExhausted) => {
+            Outcome::Overloaded { retry_after: None }
+        }
+        _ => Outcome::Failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::target::Protocol;
+
+    #[test]
+    fn each_status_says_whose_fault_it_is() {
+        let wait = Duration::from_millis(7);
+        let overloaded = |retry_after| Outcome::Overloaded { retry_after };
+        for (code, pushback, expected) in [
+            (Code::Ok, Pushback::Silent, Outcome::Success),
+            (Code::NotFound, Pushback::Silent, Outcome::AppError),
+            (Code::Unknown, Pushback::After(wait), Outcome::AppError),
+            (Code::Unavailable, Pushback::Silent, Outcome::Failure),
+            (Code::Unavailable, Pushback::Stop, Outcome::Failure),
+            (Code::Unavailable, Pushback::After(wait), overloaded(Some(wait))),
+            (Code::ResourceExhausted, Pushback::After(wait), overloaded(Some(wait))),
+            (Code::ResourceExhausted, Pushback::Stop, overloaded(None)),
+            (Code::DeadlineExceeded, Pushback::Silent, Outcome::Failure),
+            (Code::Internal, Pushback::Silent, Outcome::Failure),
+        ] {
+            assert_eq!(of_status(code, pushback), expected, "{code:?} {pushback:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_our_own_fault_is_not_held_against_the_peer() {
+        let reset = |code| FactoryError::Reset {
+            endpoint: "node-a:7070".parse().expect("an endpoint"),
+            protocol: Protocol::Http2,
+            code,
+        };
+        assert_eq!(of_error(&FactoryError::TooLarge { bytes: 2, limit: 1, done: "sent" }), Outcome::Cancelled);
+        assert_eq!(of_error(&FactoryError::Closed), Outcome::Cancelled);
+        assert_eq!(of_error(&reset(0xb)), Outcome::Overloaded { retry_after: None });
+        assert_eq!(of_error(&reset(0x2)), Outcome::Failure);
+    }
+}
