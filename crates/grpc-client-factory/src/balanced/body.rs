@@ -96,3 +96,57 @@ impl fmt::Debug for BalancedBody {
         f.debug_struct("BalancedBody").field("body", &self.body).field("leased", &self.leased).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mesh_types::{
+        BootEpoch, Features, Incarnation, Member, MemberState, MetadataVersion, NodeLifecycle, NodeMetadata,
+    };
+    use peers_core::{Filters, Peer, PeerTable, PeerUpdate, PickCx, RoundRobin, TableOptions};
+    use tokio::time::{Instant, advance};
+
+    use super::*;
+
+    fn peer() -> Peer {
+        let metadata = NodeMetadata {
+            role: "worker".parse().expect("valid"),
+            cluster: "alpha".parse().expect("valid"),
+            region: "eu-1".parse().expect("valid"),
+            mesh_version: "1".into(),
+            http3_support: false,
+            endpoint: "127.0.0.1:1".parse().expect("valid"),
+            labels: std::collections::BTreeMap::new(),
+            features: Features::default(),
+            lifecycle: NodeLifecycle::default(),
+        };
+        let member = Member {
+            id: "node-a".parse().expect("valid"),
+            boot_epoch: BootEpoch(1),
+            incarnation: Incarnation(0),
+            state: MemberState::Alive,
+            metadata_version: MetadataVersion(1),
+            metadata: Arc::new(metadata),
+            last_seen: Instant::now().into_std(),
+            rtt: None,
+        };
+        Peer::from_member(&member).expect("alive")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_latency_of_a_stream_is_that_of_its_head_however_long_it_lasts() {
+        let clock = Clock::start();
+        let table = PeerTable::new(TableOptions::default());
+        table.apply(clock.now(), PeerUpdate::Reset(vec![peer()]));
+        let balancer = table.balancer(Filters::none(), RoundRobin::default());
+        let lease = balancer.acquire(&PickCx::at(clock.now())).expect("a peer");
+        let mut leased = Leased { lease, clock, latency: None };
+        advance(Duration::from_millis(10)).await;
+        leased.head_came();
+        advance(Duration::from_secs(60)).await;
+        leased.report(Outcome::Success);
+        let latency = table.handle(&peer().id).expect("a peer").latency(clock.now());
+        assert_eq!((latency.as_secs_f64() * 1e3).round(), 10.0);
+    }
+}

@@ -22,6 +22,7 @@ use test_rpc::EchoService;
 use test_rpc::rpc::echo_client::EchoClient;
 use test_rpc::rpc::echo_server::EchoServer;
 use test_rpc::rpc::{EchoRequest, Failure, StreamRequest};
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -265,13 +266,37 @@ async fn a_peer_that_the_source_takes_away_finishes_its_call_and_gets_no_other()
 
 #[tokio::test]
 async fn each_attempt_at_a_call_has_another_peer_while_there_is_one() {
+    let many = Many::start(3).await;
     let unmoved = BreakerOptions { consecutive_failures: 0, failure_percent: 0, ..breaker() };
-    let many = Many::with(3, over_http2(Profile::control_plane()), false, unmoved).await;
-    let status = many.client().unary(fails_with(Code::Unavailable)).await.expect_err("a failure");
+    let peers = many.nodes.iter().map(|node| node.peer(false)).collect();
+    // By itself, this chooser would choose the same peer each time.
+    let (_tell, channel) = balanced(&many.factory, peers, "hash", unmoved).await;
+    let mut request = tonic::Request::new(fails_with(Code::Unavailable));
+    request.extensions_mut().insert(Affinity { key: Some(hash_key(b"a")), shard: None });
+    let status = EchoClient::new(channel).unary(request).await.expect_err("a failure");
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "not now"));
     let mut begun = many.begun();
     begun.sort_unstable();
     assert_eq!(begun, [1, 1, 2], "four attempts, three peers");
+}
+
+#[tokio::test]
+async fn a_call_that_a_peer_has_not_seen_goes_to_the_next_though_there_are_no_retries() -> Outcome {
+    let mut profile = over_http2(Profile::control_plane());
+    profile.retry.max_attempts = 1;
+    let many = Many::with(1, profile, false, breaker()).await;
+    // Bound and not listening: it refuses connections, and nobody else gets its port.
+    let silent = TcpSocket::new_v4()?;
+    silent.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    let absent = peer(&"node-9".parse()?, silent.local_addr()?, false);
+    many.tell.send(PeerUpdate::Upsert(absent)).await?;
+    wait_until(|| many.channel.table().peers().len() == 2).await;
+    for _ in 0..10 {
+        many.client().unary(says("a")).await?;
+    }
+    assert!(many.handle_of(&"node-9".parse()?).picks() > 0);
+    assert_eq!(many.begun(), [10]);
+    Ok(())
 }
 
 #[tokio::test]
@@ -312,6 +337,7 @@ async fn a_stream_keeps_its_peer_until_its_end_and_one_that_is_dropped_teaches_n
     assert_eq!(many.handle(0).pending(), 0);
 
     let latency = many.handle(0).latency(many.channel.now());
+    assert!(latency > Duration::ZERO, "the stream that ended was a success");
     drop(many.client().server_stream(StreamRequest { each: Some(held()), ..three }).await?);
     let mut client = many.client();
     let running = many.nodes[0].echo.wait_for(|calls| calls.begun == 3);
