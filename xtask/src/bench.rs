@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: benchmarks, built optimised and run as programs of their own. One module a subject.
 
 mod gossip;
-mod peers;
 mod table;
+mod targets;
 
 use std::process::ExitCode;
 
@@ -12,7 +12,9 @@ use clap::Subcommand;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Options {
     /// Measure picking a peer against the least it could cost and against tower, and keeping the health of peers.
-    Peers(peers::Options),
+    Peers(targets::Options),
+    /// Measure unary calls over our client and server against tonic's own, with mutual TLS: rate, latency, processor time.
+    Rpc(targets::Options),
     /// Measure a mesh of real processes: how fast news and deaths are seen by all, and what it costs.
     Gossip(gossip::Options),
 }
@@ -23,7 +25,8 @@ pub(crate) enum Options {
 /// When cargo cannot be started, or the system does not say what machine this is.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     match options {
-        Options::Peers(options) => peers::run(options),
+        Options::Peers(options) => targets::run(targets::PEERS, options),
+        Options::Rpc(options) => targets::run(targets::RPC, options),
         Options::Gossip(options) => gossip::run(options),
     }
 }

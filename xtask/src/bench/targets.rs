@@ -1,4 +1,4 @@
-//! `cargo xtask bench peers`: what choosing a peer costs, and what keeping its health does.
+//! Benchmarks that are bench targets of crates and print a table: their figures as one, held to their limits.
 
 use std::process::ExitCode;
 
@@ -6,8 +6,14 @@ use super::table::Table;
 use crate::bench_discovery::machine;
 use crate::process::{cargo, stdout_of};
 
-/// Package and name of each benchmark.
-const BENCHES: [(&str, &str); 2] = [("peers-core", "peers"), ("peer-health", "health")];
+/// Package and name of a bench target.
+pub(super) type Target = (&'static str, &'static str);
+
+/// What choosing a peer costs, and what keeping its health does.
+pub(super) const PEERS: &[Target] = &[("peers-core", "peers"), ("peer-health", "health")];
+
+/// What a call costs.
+pub(super) const RPC: &[Target] = &[("grpc-client-factory", "rpc")];
 
 /// What to do with the figures.
 #[derive(Debug, clap::Args)]
@@ -21,9 +27,9 @@ pub(crate) struct Options {
 ///
 /// # Errors
 /// When a benchmark cannot be built, fails or prints no table, or the system does not say what machine this is.
-pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub(super) fn run(targets: &[Target], options: &Options) -> anyhow::Result<ExitCode> {
     let mut table = Table::default();
-    for (package, bench) in BENCHES {
+    for (package, bench) in targets {
         table.add(&stdout_of(&mut cargo(["bench", "--quiet", "--package", package, "--bench", bench]))?)?;
     }
     println!("machine: {}\n\n{table}", machine()?);

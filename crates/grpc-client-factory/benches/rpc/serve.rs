@@ -1,0 +1,81 @@
+//! The servers: tonic's own and ours, side by side in a process that serves one of them at a time.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use identity::{Credentials, live_server_config};
+use mesh_server::{CancellationToken, Options};
+use test_authority::wall_clock;
+use test_rpc::EchoService;
+use test_rpc::rpc::echo_server::EchoServer;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::BoxError;
+
+/// Says that this process is to serve.
+pub(crate) const FLAG: &str = "--serve";
+/// Whom the servers' certificate names.
+pub(crate) const NODE: &str = "server";
+/// Variables that say what certificate the servers have.
+pub(crate) const CERTIFICATE: &str = "RPC_BENCH_CERTIFICATE";
+pub(crate) const KEY: &str = "RPC_BENCH_KEY";
+pub(crate) const TRUST_BUNDLE: &str = "RPC_BENCH_TRUST_BUNDLE";
+
+/// Bytes of one call that may be on their way: tonic's channel and server get what ours have by default.
+pub(crate) const STREAM_WINDOW: u32 = 1 << 20;
+/// The same for all calls of a connection.
+pub(crate) const CONNECTION_WINDOW: u32 = 256 << 20;
+
+const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Prints where tonic's server and ours listen, and serves until the standard input ends.
+pub(crate) fn until_nobody_listens() -> Result<(), BoxError> {
+    let runtime = crate::runtime()?;
+    let credentials = Arc::new(credentials()?);
+    let mut tasks = JoinSet::new();
+    let (tonic, mesh) = runtime.block_on(async {
+        let tonic = serve_tonic(Arc::clone(&credentials), &mut tasks).await?;
+        Ok::<_, BoxError>((tonic, serve_mesh(credentials, &mut tasks)?))
+    })?;
+    println!("{tonic} {mesh}");
+    io::copy(&mut io::stdin(), &mut io::sink())?;
+    Ok(())
+}
+
+fn credentials() -> Result<Credentials, BoxError> {
+    let variable = |name: &str| std::env::var(name);
+    let (certificate, key, bundle) = (variable(CERTIFICATE)?, variable(KEY)?, variable(TRUST_BUNDLE)?);
+    Ok(Credentials::from_pem(certificate.as_bytes(), key.as_bytes(), bundle.as_bytes(), wall_clock())?)
+}
+
+/// Starts tonic's own server behind the same TLS.
+async fn serve_tonic(credentials: Arc<Credentials>, tasks: &mut JoinSet<()>) -> Result<SocketAddr, BoxError> {
+    let listener = TcpListener::bind(ANY).await?;
+    let address = listener.local_addr()?;
+    let tls = TlsAcceptor::from(live_server_config(credentials, &[b"h2"]));
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let handshakes = incoming.map_ok(move |tcp| tls.accept(tcp)).try_buffer_unordered(64).boxed();
+    let server = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .add_service(EchoServer::new(EchoService::default()));
+    tasks.spawn(async move { server.serve_with_incoming(handshakes).await.expect("serves until the process ends") });
+    Ok(address)
+}
+
+fn serve_mesh(credentials: Arc<Credentials>, tasks: &mut JoinSet<()>) -> Result<SocketAddr, BoxError> {
+    let server = mesh_server::Server::bind(Options { address: ANY, ..Options::default() }, credentials)?;
+    let address = server.local_addr();
+    let routes = Routes::new(EchoServer::new(EchoService::default()));
+    tasks.spawn(async move {
+        server.run(routes, CancellationToken::new()).await;
+    });
+    Ok(address)
+}
