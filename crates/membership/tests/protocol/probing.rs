@@ -182,3 +182,17 @@ fn a_member_that_comes_and_goes_gets_more_time_each_time() {
     }
     assert_eq!(graces, [2_000, 4_000, 8_000]);
 }
+
+#[test]
+fn an_answered_probe_leaves_no_timer() {
+    let mut lab = Lab::with(4, Options { metadata_refresh_period: Duration::from_secs(86_400), ..Options::default() });
+    lab.run(Duration::from_secs(10));
+    let probes = lab.core.stats().probes;
+    let mut set = BTreeSet::new();
+    for _ in 0..300 {
+        lab.run(Duration::from_millis(10));
+        set.insert(lab.core.timers_set());
+    }
+    assert!(lab.core.stats().probes >= probes + 3);
+    assert_eq!(set.len(), 1, "{set:?} timers");
+}
