@@ -26,5 +26,5 @@ pub use features::{Feature, Features};
 pub use lifecycle::{NodeLifecycle, ParseLifecycleError};
 pub use member::{Member, MemberState, Membership};
 pub use metadata::{MetadataError, NodeMetadata};
-pub use name::{ClusterId, NameError, NodeId, Region, Role};
+pub use name::{ClusterId, NameError, NodeId, Region, Role, ServiceName};
 pub use version::{BootEpoch, Incarnation, MetadataVersion};

@@ -121,6 +121,10 @@ name! {
     Role, "role"
 }
 name! {
+    /// Name of a service that is called through the mesh, such as `payments` or `acme.payments.v1.Payments`.
+    ServiceName, "service name"
+}
+name! {
     /// Where a node runs, such as `eu-1`.
     Region, "region"
 }
