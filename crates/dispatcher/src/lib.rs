@@ -1,0 +1,39 @@
+//! Takes RPCs in and sends them out by the name of a service.
+//!
+//! One neutral model stands between the wires and the handlers: a [`Call`] names a [`ProcedureName`], carries
+//! [`RequestMeta`] and [`Messages`], and is answered with a [`Reply`] or a [`Status`]. gRPC and HTTP are translated at the
+//! edges; what this process does not handle itself is taken on by a [`Forward`], its frames untouched.
+//!
+//! ```
+//! use dispatcher::{Code, Messages, ProcedureName, Status};
+//!
+//! let procedure: ProcedureName = "greeter/hello".parse()?;
+//! let missing = Status::new(Code::NotFound, format!("{procedure} has nobody to greet"));
+//! assert_eq!((missing.word(), missing.http_status().as_u16()), ("not-found", 404));
+//! let request = Messages::one("{\"name\":\"Ada\"}");
+//! # drop(request);
+//! # Ok::<(), dispatcher::ProcedureNameError>(())
+//! ```
+
+mod call;
+pub mod code;
+mod encoding;
+mod forward;
+pub mod header;
+mod messages;
+mod meta;
+mod meta_value;
+mod procedure;
+mod status;
+
+pub use call::{Call, Reply};
+pub use encoding::{Encoding, EncodingError};
+pub use forward::Forward;
+pub use mesh_types::ServiceName;
+pub use messages::Messages;
+pub use meta::{MetaError, RequestMeta, ResponseMeta};
+pub use meta_value::{MetaValue, MetaValueError};
+pub use procedure::{ProcedureName, ProcedureNameError, Shape};
+pub use status::Status;
+pub use tonic::Code;
+pub use tonic::body::Body;
