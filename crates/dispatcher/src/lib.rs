@@ -17,23 +17,33 @@
 
 mod call;
 pub mod code;
+mod codec;
+mod dispatcher;
 mod encoding;
 mod forward;
 pub mod header;
 mod messages;
 mod meta;
 mod meta_value;
+mod middleware;
 mod procedure;
+mod registration;
 mod status;
+mod typed;
 
 pub use call::{Call, Reply};
+pub use codec::{Codec, CodecError, Json, Protobuf, Raw};
+pub use dispatcher::{Dispatcher, DispatcherBuilder, RegisterError, Registered};
 pub use encoding::{Encoding, EncodingError};
 pub use forward::Forward;
 pub use mesh_types::ServiceName;
 pub use messages::Messages;
 pub use meta::{MetaError, RequestMeta, ResponseMeta};
 pub use meta_value::{MetaValue, MetaValueError};
+pub use middleware::{Answer, Handler};
 pub use procedure::{ProcedureName, ProcedureNameError, Shape};
+pub use registration::Procedure;
 pub use status::Status;
 pub use tonic::Code;
 pub use tonic::body::Body;
+pub use typed::{Incoming, Request, Response};
