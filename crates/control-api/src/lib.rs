@@ -16,7 +16,6 @@
 
 mod clock;
 mod error;
-mod health;
 mod http;
 mod labels;
 mod lease_health;
@@ -27,9 +26,9 @@ mod routes;
 mod security;
 mod server;
 
-pub use health::Readiness;
 pub use labels::{ChangeLabels, LabelChanges, LabelsFuture, LabelsRefused};
 pub use lifecycle::{ChangeLifecycle, LifecycleFuture, LifecycleRefused};
+pub use peer_health::Readiness;
 pub use routes::{Ports, router};
 pub use security::{PeerName, PeerRefused, Security, VerifyPeer};
 pub use server::{BindError, Limits, Server};

@@ -11,10 +11,9 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use peer_health::HealthBoard;
+use peer_health::{HealthBoard, Readiness};
 use peers_core::MembershipView;
 
-use crate::Readiness;
 use crate::clock::Now;
 use crate::error::ApiError;
 use crate::labels::{self, ChangeLabels};

@@ -31,7 +31,7 @@ struct State {
 /// The answer of the health routes (contracts §8).
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Health {
+pub struct NodeHealth {
     status: &'static str,
     mode: String,
     issues: Vec<String>,
@@ -41,7 +41,7 @@ pub(crate) struct Health {
 
 /// Counts one request as active while it lives.
 #[derive(Debug)]
-pub(crate) struct ActiveRequest {
+pub struct ActiveRequest {
     shared: Arc<Shared>,
 }
 
@@ -68,6 +68,12 @@ impl Readiness {
         self.state().draining = draining;
     }
 
+    /// Returns whether the node finishes its work and takes no more.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.state().draining
+    }
+
     /// Returns whether the node may get work.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -75,14 +81,16 @@ impl Readiness {
         state.issues.is_empty() && !state.draining
     }
 
-    pub(crate) fn health(&self) -> Health {
+    /// Returns what the health routes answer.
+    #[must_use]
+    pub fn health(&self) -> NodeHealth {
         let state = self.state();
         let status = match (state.draining, state.issues.is_empty()) {
             (true, _) => "draining",
             (false, false) => "unhealthy",
             (false, true) => "healthy",
         };
-        Health {
+        NodeHealth {
             status,
             mode: self.shared.mode.clone(),
             issues: state.issues.iter().map(|(name, detail)| format!("{name}: {detail}")).collect(),
@@ -91,7 +99,9 @@ impl Readiness {
         }
     }
 
-    pub(crate) fn begin_request(&self) -> ActiveRequest {
+    /// Counts a request as active until what this returns is dropped.
+    #[must_use]
+    pub fn begin_request(&self) -> ActiveRequest {
         self.shared.active_requests.fetch_add(1, Ordering::Relaxed);
         ActiveRequest { shared: Arc::clone(&self.shared) }
     }
@@ -102,8 +112,10 @@ impl Readiness {
     }
 }
 
-impl Health {
-    pub(crate) fn is_ready(&self) -> bool {
+impl NodeHealth {
+    /// Returns whether the node may get work.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
         self.issues.is_empty() && !self.draining
     }
 }
@@ -111,5 +123,37 @@ impl Health {
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
         self.shared.active_requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_ready_without_issues_while_it_does_not_drain() {
+        let node = Readiness::new("worker");
+        let active = node.begin_request();
+        node.raise("gossip", "no seed answers");
+        let sick = NodeHealth {
+            status: "unhealthy",
+            mode: "worker".to_owned(),
+            issues: vec!["gossip: no seed answers".to_owned()],
+            active_requests: 1,
+            draining: false,
+        };
+        assert_eq!((node.is_ready(), node.health()), (false, sick));
+        node.clear("gossip");
+        drop(active);
+        assert!(node.is_ready());
+        node.set_draining(true);
+        let draining = NodeHealth {
+            status: "draining",
+            mode: "worker".to_owned(),
+            issues: Vec::new(),
+            active_requests: 0,
+            draining: true,
+        };
+        assert_eq!((node.is_ready(), node.health()), (false, draining));
     }
 }
