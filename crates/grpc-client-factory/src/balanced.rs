@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::request::Parts;
 use http::{Request, Response};
 use identity::ExpectedPeer;
 use peers_core::{
@@ -31,6 +32,7 @@ use crate::meter::{Meter, Recorder};
 use crate::profile::Profile;
 use crate::request_body::RequestBody;
 use crate::retry::{Budget, Pushback};
+use crate::span::CallSpan;
 
 use attempts::Attempts;
 pub use body::BalancedBody;
@@ -177,9 +179,11 @@ impl tower_service::Service<Request<tonic::body::Body>> for BalancedChannel {
 
     fn call(&mut self, request: Request<tonic::body::Body>) -> BalancedFuture {
         let inner = Arc::clone(&self.inner);
+        let (mut parts, body) = request.into_parts();
+        let span = CallSpan::begin(parts.uri.path(), || inner.profile.http3.mode.prefers(), &mut parts.headers);
+        let mut recorder = inner.meter.begin(parts.uri.path(), span);
         Box::pin(async move {
-            let mut recorder = inner.meter.begin(request.uri().path());
-            match inner.answer(request).await {
+            match inner.answer(parts, body, recorder.span()).await {
                 Ok(answered) => Ok(answered.into_response(recorder)),
                 Err(error) => {
                     recorder.end(error.code());
@@ -204,14 +208,13 @@ impl Answer {
 }
 
 impl Balanced {
-    async fn answer(&self, request: Request<tonic::body::Body>) -> Result<Answer, CallError> {
+    async fn answer(&self, parts: Parts, body: tonic::body::Body, span: &CallSpan) -> Result<Answer, CallError> {
         let now = Instant::now();
-        let (parts, body) = request.into_parts();
         let own = Deadline::of_headers(&parts.headers, now)?;
         let body = RequestBody::begin(body, self.profile.max_send_bytes).await?;
         let deadline = own.or_else(|| self.profile.head_timeout.map(|timeout| Deadline::after(timeout, now)));
         let timer = deadline.map(Timer::new);
-        let mut attempts = Attempts { balanced: self, parts, own, deadline, timer, tried: Vec::new() };
+        let mut attempts = Attempts { balanced: self, span, parts, own, deadline, timer, tried: Vec::new() };
         let answered = attempts.run(body).await?;
         // The caller's own deadline is for the body too.
         Ok(Answer { answered, timer: attempts.timer.filter(|_| own.is_some()) })

@@ -16,6 +16,7 @@ use crate::meter::Recorder;
 use crate::request_body::{Fault, Interest, RequestBody};
 use crate::response_body::{ResponseBody, Source};
 use crate::retry::Pushback;
+use crate::span::CallSpan;
 use crate::target::Protocol;
 
 /// How often a call is tried of which nothing was sent. Each try has another connection, so this many in a row mean that
@@ -112,7 +113,7 @@ impl Call {
     ///
     /// # Cancel safety
     /// Dropping the future takes the call back: the server is told.
-    pub(crate) async fn run(mut self, mut body: RequestBody) -> Result<Answer, Arc<FactoryError>> {
+    pub(crate) async fn run(mut self, mut body: RequestBody, span: &CallSpan) -> Result<Answer, Arc<FactoryError>> {
         let mut attempts: u32 = 0;
         loop {
             attempts += 1;
@@ -132,6 +133,7 @@ impl Call {
             drop(result);
             self.link.meter().retries_policy.increment(1);
             sleep_until(next).await;
+            span.resent(attempts);
             body = again;
             self.head.headers.insert(PREVIOUS_ATTEMPTS, attempts.into());
             if let Some(deadline) = &self.deadline {

@@ -17,9 +17,11 @@ use crate::deadline::{Deadline, Timer};
 use crate::error::FactoryError;
 use crate::factory::ClientFactory;
 use crate::link::Link;
+use crate::meter::Recorder;
 use crate::profile::Profile;
 use crate::request_body::RequestBody;
 use crate::response_body::ResponseBody;
+use crate::span::CallSpan;
 use crate::target::{Protocol, Target};
 
 /// A channel to one target, which generated clients take as theirs: `EchoClient::new(channel)`.
@@ -97,12 +99,15 @@ impl tower_service::Service<Request<tonic::body::Body>> for Channel {
 
     fn call(&mut self, request: Request<tonic::body::Body>) -> ResponseFuture {
         let (parts, body) = request.into_parts();
-        let head = self.head(parts.method, &parts.uri, parts.headers);
+        let mut head = self.head(parts.method, &parts.uri, parts.headers);
         let link = Arc::clone(&self.link);
+        let span = CallSpan::begin(parts.uri.path(), || link.prefers(), &mut head.headers);
+        span.goes_to(&link.target().endpoint);
+        let recorder = link.meter().begin(parts.uri.path(), span);
         // The factory stays for as long as the call does.
         let factory = self.factory.clone();
         Box::pin(async move {
-            let result = call(link, head, body).await;
+            let result = call(link, head, body, recorder).await;
             drop(factory);
             result.map_err(CallError::status)
         })
@@ -143,9 +148,13 @@ impl From<FactoryError> for CallError {
     }
 }
 
-async fn call(link: Arc<Link>, head: Head, body: tonic::body::Body) -> Result<Response<ResponseBody>, CallError> {
-    let mut recorder = link.meter().begin(head.uri.path());
-    match answer(link, head, body).await {
+async fn call(
+    link: Arc<Link>,
+    head: Head,
+    body: tonic::body::Body,
+    mut recorder: Recorder,
+) -> Result<Response<ResponseBody>, CallError> {
+    match answer(link, head, body, recorder.span()).await {
         Ok((answer, timer)) => Ok(answer.into_response(timer, recorder)),
         Err(error) => {
             recorder.end(error.code());
@@ -154,16 +163,21 @@ async fn call(link: Arc<Link>, head: Head, body: tonic::body::Body) -> Result<Re
     }
 }
 
-async fn answer(link: Arc<Link>, head: Head, body: tonic::body::Body) -> Result<(Answer, Option<Timer>), CallError> {
+async fn answer(
+    link: Arc<Link>,
+    head: Head,
+    body: tonic::body::Body,
+    span: &CallSpan,
+) -> Result<(Answer, Option<Timer>), CallError> {
     let now = Instant::now();
     let own = Deadline::of_headers(&head.headers, now)?;
     let body = RequestBody::begin(body, link.profile().max_send_bytes).await?;
     let deadline = own.or_else(|| link.profile().head_timeout.map(|timeout| Deadline::after(timeout, now)));
     let endpoint = link.target().endpoint.clone();
     let call = Call { link, head, deadline: own };
-    let Some(deadline) = deadline else { return Ok((call.run(body).await?, None)) };
+    let Some(deadline) = deadline else { return Ok((call.run(body, span).await?, None)) };
     let mut timer = Timer::new(deadline);
-    let answer = timer.bound(&endpoint, call.run(body)).await;
+    let answer = timer.bound(&endpoint, call.run(body, span)).await;
     // The caller's own deadline is for the body too.
     Ok((answer?, own.map(|_deadline| timer)))
 }

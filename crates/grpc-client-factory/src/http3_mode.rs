@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::target::Protocol;
+
 /// Whether HTTP/3 is used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Http3Mode {
@@ -34,6 +36,13 @@ impl Http3Mode {
             (true, VersionPolicy::OrLower) | (false, VersionPolicy::OrHigher) => Self::Auto,
             (true, VersionPolicy::Exact | VersionPolicy::OrHigher) => Self::Only,
             (false, VersionPolicy::Exact | VersionPolicy::OrLower) => Self::Off,
+        }
+    }
+
+    pub(crate) const fn prefers(self) -> Protocol {
+        match self {
+            Self::Auto | Self::Only => Protocol::Http3,
+            Self::Off => Protocol::Http2,
         }
     }
 }

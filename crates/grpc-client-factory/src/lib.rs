@@ -36,6 +36,7 @@ mod profile;
 mod request_body;
 mod response_body;
 mod retry;
+mod span;
 mod state;
 mod target;
 mod tasks;

@@ -292,6 +292,11 @@ impl Link {
         state.let_go()
     }
 
+    /// Returns the protocol that is preferred for the next call, whatever works.
+    pub(crate) fn prefers(&self) -> Protocol {
+        self.lock().policy.mode().prefers()
+    }
+
     /// Returns what the link's connection speaks, and how many calls are under way on it; `None` without one.
     pub(crate) fn current(&self) -> Option<(Protocol, usize)> {
         let state = self.lock();

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tonic::Code;
 
 use crate::error::FactoryError;
+use crate::span::CallSpan;
 use crate::target::Protocol;
 
 /// Most methods of a profile that are told apart. What is called beyond counts as `other`.
@@ -33,6 +34,16 @@ const STATUS: [&str; 17] = [
     "DATA_LOSS",
     "UNAUTHENTICATED",
 ];
+
+/// Returns gRPC's word for a status code.
+pub(crate) fn status_word(code: Code) -> &'static str {
+    STATUS.get(code as usize).copied().unwrap_or("UNKNOWN")
+}
+
+/// Returns the service and the method that a path names.
+pub(crate) fn names(path: &str) -> (&str, &str) {
+    path.trim_start_matches('/').split_once('/').unwrap_or(("other", "other"))
+}
 
 /// Handles of the metrics of one profile, found once and then used.
 #[derive(Debug)]
@@ -84,11 +95,11 @@ impl Meter {
         }
     }
 
-    /// Begins to measure a call to the method at `path`.
-    pub(crate) fn begin(&self, path: &str) -> Recorder {
+    /// Begins to measure a call to the method at `path`, whose span is `span`.
+    pub(crate) fn begin(&self, path: &str, span: CallSpan) -> Recorder {
         self.inflight.increment(1.0);
         let (inflight, method) = (self.inflight.clone(), self.method(path));
-        Recorder { method, inflight, begun: Instant::now(), protocol: None, ended: None }
+        Recorder { method, inflight, span, begun: Instant::now(), protocol: None, ended: None }
     }
 
     fn method(&self, path: &str) -> Arc<MethodMeter> {
@@ -152,7 +163,7 @@ struct MethodMeter {
 
 impl MethodMeter {
     fn new(profile: &str, path: &str) -> Self {
-        let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or(("other", "other"));
+        let (service, method) = names(path);
         let labels = [("profile", profile.to_owned()), ("service", service.to_owned()), ("method", method.to_owned())];
         let seconds = histogram!("grpc_outbound_request_duration_seconds", &labels);
         Self { labels, seconds, counters: [const { [const { OnceLock::new() }; _] }; _] }
@@ -167,8 +178,7 @@ impl MethodMeter {
         let slot = self.counters.get(place)?.get(code as usize)?;
         Some(slot.get_or_init(|| {
             let [profile, service, method] = self.labels.clone();
-            let status = STATUS.get(code as usize).copied().unwrap_or("UNKNOWN");
-            let (over, status) = (("protocol", word.to_owned()), ("status", status.to_owned()));
+            let (over, status) = (("protocol", word.to_owned()), ("status", status_word(code).to_owned()));
             counter!("grpc_outbound_requests_total", &[profile, service, method, over, status])
         }))
     }
@@ -179,6 +189,7 @@ impl MethodMeter {
 pub(crate) struct Recorder {
     method: Arc<MethodMeter>,
     inflight: Gauge,
+    span: CallSpan,
     begun: Instant,
     protocol: Option<Protocol>,
     ended: Option<Code>,
@@ -186,8 +197,13 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     /// Notes that an answer has begun, over `protocol`.
-    pub(crate) const fn answered(&mut self, protocol: Protocol) {
+    pub(crate) fn answered(&mut self, protocol: Protocol) {
         self.protocol = Some(protocol);
+        self.span.answered(protocol);
+    }
+
+    pub(crate) const fn span(&self) -> &CallSpan {
+        &self.span
     }
 
     /// Notes how the call ends. The first time counts.
@@ -200,7 +216,9 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         self.inflight.decrement(1.0);
         self.method.seconds.record(self.begun.elapsed().as_secs_f64());
-        if let Some(counter) = self.method.counter(self.protocol, self.ended.unwrap_or(Code::Cancelled)) {
+        let code = self.ended.unwrap_or(Code::Cancelled);
+        self.span.ended(code);
+        if let Some(counter) = self.method.counter(self.protocol, code) {
             counter.increment(1);
         }
     }

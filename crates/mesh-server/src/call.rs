@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use http::{HeaderValue, Request, Response, header, request};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
+use tracing::Instrument as _;
 
 use crate::answer::{Answer, panicked};
 use crate::body::Body;
@@ -59,9 +60,9 @@ impl<S: Serve> Calls<S> {
     ) -> impl Future<Output = Response<Answer<S::Answer>>> + use<S> {
         let Self { service, peer, meter, alt_svc } = self;
         let Begun { mut head, timing, timeout } = begun;
-        let record = Record::begin(meter, peer.protocol(), &head, &timing);
+        let record = Record::begin(meter, peer, &head, &timing);
         head.extensions.insert(peer.clone());
-        let handler = service.clone().answer(Request::from_parts(head, body));
+        let handler = service.clone().answer(Request::from_parts(head, body)).instrument(record.span().clone());
         let alt_svc = alt_svc.clone();
         async move {
             let mut response = match timeout {

@@ -46,6 +46,7 @@ mod registry;
 mod run;
 mod serve;
 mod server;
+mod span;
 mod streams;
 mod tcp;
 mod timing;

@@ -56,7 +56,7 @@ impl Ended {
         }
     }
 
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         STATUS.iter().chain(&CLASSES).nth(self.index()).copied().unwrap_or("UNKNOWN")
     }
 
@@ -64,6 +64,11 @@ impl Ended {
     const fn is_of_no_method(self) -> bool {
         matches!(self, Self::Grpc(Code::Unimplemented))
     }
+}
+
+/// Returns the service and the method that a path names.
+pub(crate) fn names(path: &str) -> (&str, &str) {
+    path.trim_start_matches('/').split_once('/').unwrap_or(("other", "other"))
 }
 
 /// Handles of all metrics, found once and then used.
@@ -142,7 +147,7 @@ impl ProtocolMeter {
             return &self.other;
         }
         let made = || {
-            let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or(("other", "other"));
+            let (service, method) = names(path);
             MethodMeter::new(self.protocol, service, method)
         };
         self.methods.of(path, made).unwrap_or(&self.other)

@@ -1,13 +1,15 @@
-//! One call, from its beginning to whatever ends it, as the metrics see it.
+//! One call, from its beginning to whatever ends it, as metrics and spans see it.
 
 use std::sync::Arc;
 
 use http::{HeaderMap, Response, Uri, header};
 use tokio::time::Instant;
 use tonic::{Code, Status};
+use tracing::Span;
 
 use crate::meter::{Ended, Meter};
-use crate::peer::Protocol;
+use crate::peer::{PeerIdentity, Protocol};
+use crate::span;
 use crate::timing::Timing;
 
 /// One call. What is known of its end when it is dropped is what is counted.
@@ -17,6 +19,7 @@ pub(crate) struct Record {
     protocol: Protocol,
     uri: Uri,
     is_grpc: bool,
+    span: Span,
     began: Instant,
     timing: Arc<Timing>,
     ended: Option<Ended>,
@@ -25,16 +28,18 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn begin(
         meter: &Arc<Meter>,
-        protocol: Protocol,
+        peer: &PeerIdentity,
         request: &http::request::Parts,
         timing: &Arc<Timing>,
     ) -> Self {
+        let (protocol, is_grpc) = (peer.protocol(), is_grpc(&request.headers));
         meter.of(protocol).inflight.increment(1);
         Self {
             meter: Arc::clone(meter),
             protocol,
             uri: request.uri.clone(),
-            is_grpc: is_grpc(&request.headers),
+            is_grpc,
+            span: span::begin(request, peer, is_grpc),
             began: Instant::now(),
             timing: Arc::clone(timing),
             ended: None,
@@ -43,6 +48,11 @@ impl Record {
 
     pub(crate) const fn is_grpc(&self) -> bool {
         self.is_grpc
+    }
+
+    /// Returns the span that whatever is done for the call belongs to.
+    pub(crate) const fn span(&self) -> &Span {
+        &self.span
     }
 
     /// Takes note of an answer's head: of plain HTTP, and of gRPC without a body, it says how the call ended.
@@ -74,11 +84,13 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let Self { meter, protocol, uri, is_grpc, began, timing, ended } = self;
+        let Self { meter, protocol, uri, is_grpc, span, began, timing, ended } = self;
         let meter = meter.of(*protocol);
         meter.inflight.decrement(1);
         let unfinished = if timing.is_cut_off() { Ended::DeadlineExceeded } else { Ended::Cancelled };
-        meter.ended(is_grpc.then(|| uri.path()), ended.unwrap_or(unfinished), began.elapsed());
+        let ended = ended.unwrap_or(unfinished);
+        span::end(span, ended);
+        meter.ended(is_grpc.then(|| uri.path()), ended, began.elapsed());
     }
 }
 

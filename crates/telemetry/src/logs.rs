@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _};
 
 use tracing::subscriber::SetGlobalDefaultError;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry};
 
@@ -55,7 +55,7 @@ fn parsed(filter: &str) -> Result<EnvFilter, InitTracingError> {
 }
 
 /// Writes log events to standard error from now on, those that `filter` lets through, and sends the spans that it lets through
-/// as `traces` says. Without it, a span costs what the filter costs.
+/// as `traces` says. Without it there are no spans, and they cost nothing: a filter does not bring them back.
 ///
 /// `filter` is a list of `level` or `target=level`, such as `info` or `warn,gossip=debug`.
 ///
@@ -79,7 +79,10 @@ pub fn init_tracing(
     };
     let traces = traces.map(Traces::start).transpose()?;
     let spans = traces.as_ref().map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer()));
-    let subscriber = Registry::default().with(lines).with(spans).with(env_filter);
+    // Nobody would see them; asked at each place in the code once, not at each call.
+    let has_spans = spans.is_some();
+    let wanted = filter_fn(move |metadata| has_spans || !metadata.is_span());
+    let subscriber = Registry::default().with(lines).with(spans).with(env_filter).with(wanted);
     let installed = tracing::subscriber::set_global_default(subscriber);
     installed.map_err(|source| InitTracingError::AlreadyInstalled { source })?;
     Ok(traces)

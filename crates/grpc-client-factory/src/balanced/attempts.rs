@@ -15,6 +15,7 @@ use crate::error::FactoryError;
 use crate::link::Link;
 use crate::request_body::RequestBody;
 use crate::retry::Pushback;
+use crate::span::CallSpan;
 use crate::target::Protocol;
 
 /// How many further peers a call is taken to at once that the ones before have not seen.
@@ -23,6 +24,7 @@ const MOVES_MAX: u32 = 4;
 /// One call through a balanced channel.
 pub(crate) struct Attempts<'a> {
     pub(crate) balanced: &'a Balanced,
+    pub(crate) span: &'a CallSpan,
     pub(crate) parts: Parts,
     /// The caller's own deadline, which servers are told of.
     pub(crate) own: Option<Deadline>,
@@ -76,6 +78,7 @@ impl Attempts<'_> {
                 attempts += 1;
                 leased = self.pick_again().map_err(|error| self.nobody(error))?;
             }
+            self.span.resent(attempts - 1 + moves);
             body = again;
             if let Some(own) = &self.own {
                 self.parts.headers.insert(GRPC_TIMEOUT, own.header(Instant::now()));
@@ -110,6 +113,7 @@ impl Attempts<'_> {
 
     async fn send(&mut self, leased: &Leased, body: RequestBody) -> Result<Answer, Arc<FactoryError>> {
         let channel = self.balanced.channel(&leased.lease)?;
+        self.span.goes_to(&channel.target().endpoint);
         let Parts { method, uri, headers, .. } = &self.parts;
         let head = channel.head(method.clone(), uri, headers.clone());
         let call = Call { link: Arc::clone(channel.link()), head, deadline: self.own };

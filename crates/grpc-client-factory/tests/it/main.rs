@@ -11,4 +11,5 @@ mod measures;
 mod mesh_server;
 mod quic;
 mod retries;
+mod spans;
 mod support;

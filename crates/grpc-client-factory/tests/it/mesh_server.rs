@@ -17,16 +17,16 @@ use tonic::service::Routes;
 
 use crate::support::{CLIENT, Outcome, SERVER, channel, credentials, factory, held, says};
 
-struct Mesh {
+pub(crate) struct Mesh {
     authority: Authority,
     echo: EchoService,
-    target: Target,
+    pub(crate) target: Target,
     shutdown: CancellationToken,
     running: JoinSet<DrainReport>,
 }
 
 impl Mesh {
-    fn start() -> Result<Self, Box<dyn std::error::Error>> {
+    pub(crate) fn start() -> Result<Self, Box<dyn std::error::Error>> {
         let authority = Authority::new()?;
         let options = Options { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..Options::default() };
         let server = Server::bind(options, credentials(&authority, SERVER))?;
@@ -37,7 +37,7 @@ impl Mesh {
     }
 
     /// A channel of `holder` that speaks HTTP/3 or HTTP/2 only.
-    fn channel(&self, holder: &Holder, mode: Http3Mode) -> Channel {
+    pub(crate) fn channel(&self, holder: &Holder, mode: Http3Mode) -> Channel {
         let mut profile = Profile::control_plane();
         (profile.http3.mode, profile.retry.max_attempts) = (mode, 1);
         let credentials = self.authority.credentials_with(holder).expect("credentials");
@@ -45,7 +45,8 @@ impl Mesh {
     }
 }
 
-const BOTH: [(Http3Mode, Protocol); 2] = [(Http3Mode::Only, Protocol::Http3), (Http3Mode::Off, Protocol::Http2)];
+pub(crate) const BOTH: [(Http3Mode, Protocol); 2] =
+    [(Http3Mode::Only, Protocol::Http3), (Http3Mode::Off, Protocol::Http2)];
 
 #[tokio::test]
 async fn every_shape_answers_and_cancellation_arrives_over_both() -> Outcome {
