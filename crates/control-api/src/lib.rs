@@ -1,8 +1,8 @@
 //! The control endpoint: members, metrics, health over mutual TLS.
 //!
 //! [`router`] answers from [`Ports`] and opens no socket; [`Server`] serves any router to clients that
-//! prove who they are. It knows no gossip, no exporter and no key: the ports bring snapshots and text, a
-//! ready `rustls` configuration brings the certificates. Plain HTTP is served on loopback only.
+//! prove who they are, over HTTP/3, HTTP/2 and HTTP/1.1 by `mesh-server`. It knows no gossip, no exporter and no key: the
+//! ports bring snapshots and text, a `CredentialSource` the certificates. Plain HTTP is served on loopback only.
 //!
 //! | route | answer |
 //! |---|---|
@@ -16,19 +16,21 @@
 
 mod clock;
 mod error;
-mod http;
 mod labels;
 mod lease_health;
 mod lifecycle;
+mod limits;
 mod own_node;
 mod peers;
+mod plain;
 mod routes;
 mod security;
 mod server;
 
 pub use labels::{ChangeLabels, LabelChanges, LabelsFuture, LabelsRefused};
 pub use lifecycle::{ChangeLifecycle, LifecycleFuture, LifecycleRefused};
+pub use limits::Limits;
 pub use peer_health::Readiness;
 pub use routes::{Ports, router};
-pub use security::{PeerName, PeerRefused, Security, VerifyPeer};
-pub use server::{BindError, Limits, Server};
+pub use security::{PeerName, Security};
+pub use server::{BindError, Server};

@@ -60,6 +60,7 @@ pub(crate) struct Config {
     pub(crate) gossip: GossipConfig,
     pub(crate) tls: TlsConfig,
     pub(crate) control: ControlConfig,
+    pub(crate) state: StateConfig,
     pub(crate) log: LogConfig,
     pub(crate) traces: TracesConfig,
 }
@@ -91,6 +92,13 @@ pub(crate) struct ControlConfig {
     pub(crate) enabled: bool,
     pub(crate) address: SocketAddr,
     pub(crate) plaintext: bool,
+}
+
+/// `state.*`: what outlives the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StateConfig {
+    /// Nothing outlives it without one.
+    pub(crate) directory: Option<PathBuf>,
 }
 
 /// `log.*`.
@@ -128,6 +136,7 @@ impl Config {
                 address: reader.value(keys::CONTROL_ADDRESS),
                 plaintext: reader.value(keys::CONTROL_PLAINTEXT),
             },
+            state: StateConfig { directory: reader.optional(keys::STATE_DIRECTORY) },
             log: LogConfig { format: reader.value(keys::LOG_FORMAT), filter: reader.value(keys::LOG_FILTER) },
             traces: TracesConfig {
                 endpoint: reader.optional(keys::TRACES_ENDPOINT),

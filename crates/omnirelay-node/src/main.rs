@@ -9,6 +9,7 @@ mod dev_child;
 mod events;
 mod health;
 mod node;
+mod node_secret;
 mod run;
 mod signals;
 mod standalone;

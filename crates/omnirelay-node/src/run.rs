@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use control_api::{Limits, PeerName, PeerRefused, Ports, Readiness, Security, Server};
-use identity::{CredentialSource, FileCredentials, SpiffeId, live_server_config};
+use control_api::{Limits, Ports, Readiness, Security, Server};
+use identity::{CredentialSource, FileCredentials, SpiffeId};
 use mesh_types::NodeId;
 use peers_core::MembershipView;
 use telemetry::{MetricsHandle, Traces};
@@ -24,6 +24,7 @@ use crate::dev_child;
 use crate::events::{EventLines, EventsFormat, Followed};
 use crate::health::PeerHealth;
 use crate::node::{self, IdentityError};
+use crate::node_secret::{self, NodeSecretError};
 use crate::signals::{Parent, Signals};
 use crate::traces::{self, TrustBundleError};
 
@@ -55,6 +56,8 @@ pub(crate) enum RunError {
     Metrics(#[source] telemetry::InstallMetricsError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    #[error("the state directory cannot be used (`state.directory`)")]
+    State(#[from] NodeSecretError),
     #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
     #[error("cannot listen for signals")]
@@ -321,14 +324,8 @@ async fn bind_control(
     let security = if config.control.plaintext {
         Security::PlaintextLoopback
     } else {
-        let own = Arc::clone(credentials);
-        Security::MutualTls {
-            config: live_server_config(Arc::clone(credentials), &[b"h2", b"http/1.1"]),
-            verify_peer: Arc::new(move |chain| match own.current().verify_peer(chain) {
-                Ok(id) => Ok(PeerName::new(&id.to_string(), id.node().clone(), id.role().clone())),
-                Err(refused) => Err(PeerRefused { reason: refused.reason().as_str(), source: refused.into() }),
-            }),
-        }
+        let node_secret = config.state.directory.as_deref().map(node_secret::load).transpose()?;
+        Security::MutualTls { credentials: Arc::clone(credentials), node_secret }
     };
     let mut binding = JoinSet::new();
     binding.spawn_on(Server::bind(config.control.address, security, Limits::default()), side);

@@ -148,7 +148,11 @@ const CATALOGUE: &[Metric] = &[
     gauge("mesh_credentials_reload_failing", "1 while credential files cannot be used; the old ones are.", &["part"]),
     // the control endpoint
     counter("omnirelay_control_requests_total", "Requests answered at the control endpoint.", &["route", "code"]),
-    counter("omnirelay_control_refused_total", "Connections refused at the control endpoint, by reason.", &["reason"]),
+    counter(
+        "omnirelay_control_refused_total",
+        "Connections over plain HTTP turned away at the control endpoint, by reason.",
+        &["reason"],
+    ),
     // calls that come in, by the protocol they come by
     counter(
         "grpc_inbound_requests_total",

@@ -3,9 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use control_api::{Limits, PeerName, PeerRefused, Ports, Readiness, Security, Server, VerifyPeer, router};
+use control_api::{Limits, Ports, Readiness, Security, Server, router};
 use identity::Credentials;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use test_cluster::{Cluster, Node};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -31,9 +31,10 @@ impl Control {
         node: &Node,
         metrics: impl Fn() -> String + Send + Sync + 'static,
     ) -> Result<Self, Failure> {
-        let own = cluster.authority().credentials(node.id().as_str())?;
+        let credentials = cluster.authority().credentials(node.id().as_str())?;
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = Server::bind(any_port, security(own), Limits::default()).await?;
+        let security = Security::MutualTls { credentials, node_secret: None };
+        let server = Server::bind(any_port, security, Limits::default()).await?;
         let ports = Ports {
             members: Arc::new(node.handle().clone()),
             metrics: Arc::new(metrics),
@@ -68,14 +69,4 @@ impl Control {
         tls.read_to_string(&mut answer).await?;
         Ok(answer)
     }
-}
-
-fn security(credentials: Arc<Credentials>) -> Security {
-    let config = credentials.server_config(&[b"h2", b"http/1.1"]);
-    let verify_peer: Arc<VerifyPeer> = Arc::new(move |chain: &[CertificateDer<'_>]| {
-        let id = credentials.verify_peer(chain);
-        let id = id.map_err(|error| PeerRefused { reason: error.reason().as_str(), source: error.into() })?;
-        Ok(PeerName::new(&id.to_string(), id.node().clone(), id.role().clone()))
-    });
-    Security::MutualTls { config, verify_peer }
 }

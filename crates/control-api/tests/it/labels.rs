@@ -8,6 +8,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Request, StatusCode};
 use control_api::{ChangeLabels, LabelChanges, LabelsRefused, PeerName, Readiness, router};
 use http_body_util::BodyExt as _;
+use identity::SpiffeId;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -29,7 +30,8 @@ fn changer(asked: &Asked, result: Result<(), LabelsRefused>) -> Arc<ChangeLabels
 }
 
 fn client(role: &str, node: &str) -> Result<PeerName, Failure> {
-    Ok(PeerName::new(&format!("spiffe://role/{role}/node/{node}"), node.parse()?, role.parse()?))
+    let id: SpiffeId = format!("spiffe://mesh.example/cluster/alpha/role/{role}/node/{node}").parse()?;
+    Ok(id.into())
 }
 
 /// Posts `body` as `client` to `node-a`, whose port answers `result`, or has none; returns the answer and what the port
@@ -79,8 +81,8 @@ async fn operators_the_node_itself_and_loopback_may_change_labels() -> Outcome {
 #[tokio::test]
 async fn another_node_may_not() -> Outcome {
     let (status, answer, asked) = post(Some(client("worker", "node-b")?), Some(Ok(())), CHANGE).await?;
-    let message =
-        "spiffe://role/worker/node/node-b may not change labels: its role is not `operator`, and it is not this node";
+    let message = "spiffe://mesh.example/cluster/alpha/role/worker/node/node-b may not change labels: its role is not \
+                   `operator`, and it is not this node";
     assert_eq!((status, answer), refused(StatusCode::FORBIDDEN, "permission-denied", message));
     assert_eq!(asked, []);
     Ok(())

@@ -8,6 +8,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{Request, StatusCode};
 use control_api::{LifecycleRefused, PeerName, Readiness, router};
 use http_body_util::BodyExt as _;
+use identity::SpiffeId;
 use mesh_types::NodeLifecycle;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -30,10 +31,10 @@ async fn post(
         let result = result.clone();
         Box::pin(async move { result })
     }));
-    let who = PeerName::new(&format!("spiffe://role/{role}"), "node-z".parse()?, role.parse()?);
+    let who: SpiffeId = format!("spiffe://mesh.example/cluster/alpha/role/{role}/node/node-z").parse()?;
     let request = Request::post("/control/lifecycle").header(CONTENT_TYPE, "application/json");
     let request = request.body(Body::from(body.to_owned()))?;
-    let response = router(ports).layer(Extension(who)).oneshot(request).await?;
+    let response = router(ports).layer(Extension(PeerName::from(who))).oneshot(request).await?;
     let status = response.status();
     let answer = serde_json::from_slice(&response.into_body().collect().await?.to_bytes())?;
     let asked = asked.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bootstrap::{DevCa, Validity};
-use control_api::{PeerName, PeerRefused, Security, VerifyPeer};
+use control_api::Security;
 use identity::{CertificateFiles, Credentials};
 use mesh_types::MemberState;
-use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
 
 use crate::command::{Run, finish, omnirelay};
@@ -41,14 +40,8 @@ impl Ca {
 
     /// Starts a node of cluster `alpha`.
     async fn node(&self) -> Result<Node, Failure> {
-        let credentials = Credentials::load(&self.issue("alpha", "node-a")?, self.now)?;
-        let config = credentials.server_config(&[b"h2", b"http/1.1"]);
-        let verify_peer: Arc<VerifyPeer> = Arc::new(move |chain: &[CertificateDer<'_>]| {
-            let id = credentials.verify_peer(chain);
-            let id = id.map_err(|error| PeerRefused { reason: error.reason().as_str(), source: error.into() })?;
-            Ok(PeerName::new(&id.to_string(), id.node().clone(), id.role().clone()))
-        });
-        Node::start(Security::MutualTls { config, verify_peer }, MemberState::Alive).await
+        let credentials = Arc::new(Credentials::load(&self.issue("alpha", "node-a")?, self.now)?);
+        Node::start(Security::MutualTls { credentials, node_secret: None }, MemberState::Alive).await
     }
 }
 

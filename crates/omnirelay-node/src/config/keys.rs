@@ -150,9 +150,15 @@ keys! {
     CONTROL_ENABLED = "control.enabled", Flag, Some("true"),
         About::Words("true, false", "false: no control endpoint, no metrics");
     CONTROL_ADDRESS = "control.address", Text, Some("127.0.0.1:17420"),
-        About::Words("`ip:port`", "TCP address of the control endpoint; it speaks mutual TLS");
+        About::Words("`ip:port`", "Address of the control endpoint, on TCP and UDP; it speaks mutual TLS");
     CONTROL_PLAINTEXT = "control.plaintext", Flag, Some("false"),
         About::Words("true, false", "true is for `omnirelay-node dev` on loopback only");
+    STATE_DIRECTORY = "state.directory", Path, None,
+        About::Words(
+            "a directory",
+            "What outlives the process is kept here, for its user alone: the secret by which clients over HTTP/3 notice a \
+             restart at once instead of after 30 s. Made if it is not there; unset, nothing is kept",
+        );
     LOG_FORMAT = "log.format", Text, Some("text"),
         About::Words("text, json", "How log lines are written");
     LOG_FILTER = "log.filter", Text, Some("info"),

@@ -6,4 +6,5 @@ mod dev;
 mod events;
 mod labels;
 mod process;
+mod restart;
 mod run;

@@ -53,6 +53,7 @@ const ROWS: &[Row] = rows! {
     "control.enabled": "false", "false"; "0";
     "control.address": "'127.0.0.1:1'", "127.0.0.1:1"; "'127.0.0.1'";
     "control.plaintext": "true", "true"; "'yes'";
+    "state.directory": "'/s'", "/s"; "''";
     "log.format": "'json'", "json"; "'xml'";
     "log.filter": "'warn,gossip=debug'", "warn,gossip=debug"; "'gossip=loud'";
     "traces.endpoint": "'https://c:4317'", "https://c:4317"; "'http://c:4317'";
