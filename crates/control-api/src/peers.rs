@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::extract::rejection::QueryRejection;
-use mesh_types::{Member, MemberState, Membership, Role};
+use mesh_types::{Endpoint, Member, MemberState, Membership, Role, ServiceName};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Now, rfc3339};
@@ -47,6 +47,8 @@ struct Metadata<'a> {
     labels: &'a BTreeMap<String, String>,
     lifecycle: &'static str,
     features: Vec<&'static str>,
+    services: Vec<&'a str>,
+    rpc_endpoint: Option<String>,
 }
 
 /// The three words that clients have always known.
@@ -150,6 +152,8 @@ fn entry<'a>(member: &'a Member, is_local: bool, now: &Now) -> PeerEntry<'a> {
             labels: &metadata.labels,
             lifecycle: metadata.lifecycle.as_str(),
             features: metadata.features.names().collect(),
+            services: metadata.services.iter().map(ServiceName::as_str).collect(),
+            rpc_endpoint: metadata.rpc_endpoint.as_ref().map(Endpoint::to_string),
         },
         state: word(member.state),
         generation: member.boot_epoch.to_string(),
@@ -203,7 +207,9 @@ mod tests {
         "features": [
           "lifecycle",
           "user-events"
-        ]
+        ],
+        "services": [],
+        "rpcEndpoint": null
       },
       "state": "Alive",
       "generation": "18446744073709551615",
@@ -226,7 +232,12 @@ mod tests {
           "rack": "rack-a"
         },
         "lifecycle": "active",
-        "features": []
+        "features": [],
+        "services": [
+          "orders",
+          "orders.v1.Orders"
+        ],
+        "rpcEndpoint": "127.0.0.1:7420"
       },
       "state": "Unreachable",
       "generation": "18446744073709551615",
@@ -240,6 +251,8 @@ mod tests {
     }
 
     fn member(id: &str, role: &str, state: MemberState, now: &Now) -> Result<Member, Box<dyn Error>> {
+        let takes_calls = role == "worker";
+        let names: &[&str] = if takes_calls { &["orders.v1.Orders", "orders"] } else { &[] };
         let metadata = NodeMetadata {
             role: role.parse()?,
             cluster: "alpha".parse()?,
@@ -250,6 +263,8 @@ mod tests {
             labels: BTreeMap::from([("rack".to_owned(), "rack-a".to_owned())]),
             features: if role == "worker" { Features::default() } else { Features::OF_THIS_BUILD },
             lifecycle: if role == "worker" { NodeLifecycle::Active } else { NodeLifecycle::Draining },
+            services: names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?,
+            rpc_endpoint: takes_calls.then(|| "127.0.0.1:7420".parse()).transpose()?,
         };
         Ok(Member {
             id: id.parse()?,

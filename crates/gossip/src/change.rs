@@ -1,8 +1,8 @@
 //! What a node says of itself and changes while it runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_types::{NodeLifecycle, NodeMetadata};
+use mesh_types::{NodeLifecycle, NodeMetadata, ServiceName};
 use tokio::sync::oneshot;
 
 /// What to do with labels: a value sets the label, none takes it away. Labels that are not named stay.
@@ -15,8 +15,8 @@ pub(crate) const WAITING: usize = 16;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
-    /// There would be too many labels, one is too long, or it would be too much in all.
-    #[error("labels would not be valid")]
+    /// There would be too many labels or services, a label is too long, or it would be too much in all.
+    #[error("what the node says of itself would not be valid")]
     Invalid(#[source] membership::Rejected),
     /// The service has ended, or ends.
     #[error("gossip has ended")]
@@ -28,6 +28,8 @@ pub enum ChangeError {
 pub(crate) enum Change {
     Labels(LabelChanges),
     Lifecycle(NodeLifecycle),
+    Announce(BTreeSet<ServiceName>),
+    Withdraw(BTreeSet<ServiceName>),
 }
 
 /// A change on its way to the driver.
@@ -43,6 +45,8 @@ pub(crate) fn changed(metadata: &NodeMetadata, change: Change) -> NodeMetadata {
     let mut metadata = metadata.clone();
     match change {
         Change::Lifecycle(lifecycle) => metadata.lifecycle = lifecycle,
+        Change::Announce(services) => metadata.services.extend(services),
+        Change::Withdraw(services) => metadata.services.retain(|service| !services.contains(service)),
         Change::Labels(changes) => {
             for (key, value) in changes {
                 match value {

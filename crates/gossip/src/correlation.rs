@@ -65,6 +65,8 @@ mod tests {
                 labels: BTreeMap::new(),
                 features: mesh_types::Features::default(),
                 lifecycle: mesh_types::NodeLifecycle::default(),
+                services: BTreeSet::new(),
+                rpc_endpoint: None,
             }),
             last_seen: Instant::now(),
             rtt: None,

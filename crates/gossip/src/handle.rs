@@ -1,13 +1,13 @@
 //! What others hold of a running service.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::stream;
 use membership::Event;
-use mesh_types::{Membership, NodeId, NodeLifecycle};
+use mesh_types::{Membership, NodeId, NodeLifecycle, ServiceName};
 use peers_core::{MembershipView, Peer, PeerSource, PeerUpdate, PeerUpdates, Published, VersionFuture};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -157,6 +157,30 @@ impl Handle {
         self.change(Change::Lifecycle(lifecycle)).await
     }
 
+    /// Says that the local node takes calls for `services` at its [`rpc_endpoint`](mesh_types::NodeMetadata::rpc_endpoint) from now
+    /// on, those included that it takes calls for already. When it returns, the local view shows them.
+    ///
+    /// # Errors
+    /// There would be more than [`NodeMetadata::MAX_SERVICES`](mesh_types::NodeMetadata::MAX_SERVICES), or the service has ended; then
+    /// none of them is announced.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the change is made or not.
+    pub async fn announce(&self, services: BTreeSet<ServiceName>) -> Result<(), ChangeError> {
+        self.change(Change::Announce(services)).await
+    }
+
+    /// Takes back what [`Handle::announce`] or the options have said of `services`. Calls go on coming until the others have heard.
+    ///
+    /// # Errors
+    /// The service has ended.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the change is made or not.
+    pub async fn withdraw(&self, services: BTreeSet<ServiceName>) -> Result<(), ChangeError> {
+        self.change(Change::Withdraw(services)).await
+    }
+
     async fn change(&self, change: Change) -> Result<(), ChangeError> {
         let (answer, answered) = oneshot::channel();
         let sent = self.shared.changes.send(ChangeRequest { change, answer }).await;
@@ -267,6 +291,8 @@ mod tests {
                 labels: BTreeMap::new(),
                 features: mesh_types::Features::default(),
                 lifecycle: NodeLifecycle::default(),
+                services: BTreeSet::new(),
+                rpc_endpoint: None,
             }),
             last_seen: tokio::time::Instant::now().into_std(),
             rtt: None,

@@ -1,12 +1,13 @@
 //! How a node gossips.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use identity::SpiffeId;
 use membership::{Amount, Bound, Knob, KnobFacts, OptionsError, Profile};
-use mesh_types::{ClusterId, Endpoint, NodeId, Region, Role};
+use mesh_types::{ClusterId, Endpoint, NodeId, Region, Role, ServiceName};
 
 /// How a node gossips. Field names in configuration are the same in camel case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub struct Options {
     pub http3_support: bool,
     /// Labels it advertises; default none, at most 32.
     pub labels: BTreeMap<String, String>,
+    /// Services it takes calls for from the start; default none, at most 64. See [`Handle::announce`](crate::Handle::announce).
+    pub services: BTreeSet<ServiceName>,
+    /// Port at which others reach what takes this node's calls, at the host that it advertises; default none: it takes no calls.
+    pub rpc_port: Option<NonZeroU16>,
     /// Address it listens on; default `0.0.0.0`.
     pub bind_address: IpAddr,
     /// UDP port it listens on; default 17421. 0 takes any free one.
@@ -86,6 +91,8 @@ impl Options {
             mesh_version: env!("CARGO_PKG_VERSION").to_owned(),
             http3_support: true,
             labels: BTreeMap::new(),
+            services: BTreeSet::new(),
+            rpc_port: None,
             bind_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             port: 17421,
             advertise_host: None,

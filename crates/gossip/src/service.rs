@@ -188,6 +188,8 @@ fn metadata(options: &Options, local_addr: SocketAddr) -> Result<NodeMetadata, B
         None if !local_addr.ip().is_unspecified() => SocketAddr::new(local_addr.ip(), port).into(),
         None => facing(&options.seed_peers).map(|ip| SocketAddr::new(ip, port).into()).ok_or_else(no_host)?,
     };
+    // The host is good already.
+    let rpc_endpoint = options.rpc_port.map(|port| advertised(endpoint.host(), port.get()));
     Ok(NodeMetadata {
         role: options.role.clone(),
         cluster: options.cluster_id.clone(),
@@ -198,6 +200,8 @@ fn metadata(options: &Options, local_addr: SocketAddr) -> Result<NodeMetadata, B
         labels: options.labels.clone(),
         features: Features::OF_THIS_BUILD,
         lifecycle: NodeLifecycle::Active,
+        services: options.services.clone(),
+        rpc_endpoint: rpc_endpoint.transpose().map_err(|_host| no_host())?,
     })
 }
 

@@ -26,6 +26,8 @@
 //!         labels: Default::default(),
 //!         features: Default::default(),
 //!         lifecycle: Default::default(),
+//!         services: Default::default(),
+//!         rpc_endpoint: None,
 //!     },
 //! };
 //! # #[expect(clippy::disallowed_methods, reason = "an example needs a moment to start at")]

@@ -1,11 +1,14 @@
 //! Records: what a node says of itself, as bytes that travel unchanged and the value they hold.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use mesh_proto::gossip as proto;
 use mesh_proto::{MAX_RECORD_BYTES, Message};
-use mesh_types::{Features, MetadataError, NameError, NodeLifecycle, NodeMetadata, ParseEndpointError};
+use mesh_types::{
+    Endpoint, Features, MetadataError, NameError, NodeLifecycle, NodeMetadata, ParseEndpointError, ServiceName,
+};
 
 /// Newest record schema this build writes. A reader takes any: fields are only ever added.
 const SCHEMA: u32 = 1;
@@ -51,15 +54,17 @@ pub enum RecordError {
         #[source]
         source: NameError,
     },
-    /// The endpoint is not valid.
-    #[error("record field `endpoint` is not valid")]
+    /// An endpoint is not valid.
+    #[error("record field `{field}` is not valid")]
     Endpoint {
+        /// The field's name in the schema.
+        field: &'static str,
         /// What is wrong with it.
         #[source]
         source: ParseEndpointError,
     },
     /// A bound of the metadata is broken.
-    #[error("record field `mesh_version` or `labels` is not valid")]
+    #[error("record field `mesh_version`, `labels` or `services` is not valid")]
     Bounds {
         /// Which bound.
         #[source]
@@ -82,6 +87,8 @@ impl Record {
             labels: metadata.labels.clone(),
             features: metadata.features.bits(),
             lifecycle: encoded(metadata.lifecycle).into(),
+            services: metadata.services.iter().map(ServiceName::to_string).collect(),
+            rpc_endpoint: metadata.rpc_endpoint.as_ref().map(Endpoint::to_string).unwrap_or_default(),
         };
         let bytes = Bytes::from(message.encode_to_vec());
         if bytes.len() > MAX_RECORD_BYTES {
@@ -105,12 +112,15 @@ impl Record {
             region: name("region", &message.region)?,
             mesh_version: required("mesh_version", &message.mesh_version)?.into(),
             http3_support: message.http3_support,
-            endpoint: required("endpoint", &message.endpoint)?
-                .parse()
-                .map_err(|source| RecordError::Endpoint { source })?,
+            endpoint: endpoint("endpoint", required("endpoint", &message.endpoint)?)?,
             labels: message.labels,
             features: Features::from_bits(message.features),
             lifecycle: lifecycle(message.lifecycle),
+            services: services(&message.services)?,
+            rpc_endpoint: match message.rpc_endpoint.as_str() {
+                "" => None,
+                text => Some(endpoint("rpc_endpoint", text)?),
+            },
         };
         metadata.validate().map_err(|source| RecordError::Bounds { source })?;
         Ok(Self { bytes, metadata: Arc::new(metadata) })
@@ -138,6 +148,19 @@ fn required<'a>(field: &'static str, text: &'a str) -> Result<&'a str, RecordErr
     if text.is_empty() { Err(RecordError::Missing { field }) } else { Ok(text) }
 }
 
+fn endpoint(field: &'static str, text: &str) -> Result<Endpoint, RecordError> {
+    text.parse().map_err(|source| RecordError::Endpoint { field, source })
+}
+
+/// Reads the names of services. How many there may be is said before they are read: the rest is never kept.
+fn services(names: &[String]) -> Result<BTreeSet<ServiceName>, RecordError> {
+    let count = names.len();
+    if count > NodeMetadata::MAX_SERVICES {
+        return Err(RecordError::Bounds { source: MetadataError::Services { count } });
+    }
+    names.iter().map(|text| name("services", text)).collect()
+}
+
 fn name<T: std::str::FromStr<Err = NameError>>(field: &'static str, text: &str) -> Result<T, RecordError> {
     required(field, text)?.parse().map_err(|source| RecordError::Name { field, source })
 }
@@ -158,6 +181,8 @@ mod tests {
             labels: [("rack".to_owned(), "r1".to_owned())].into(),
             features: 1 << 40 | 1,
             lifecycle: proto::Lifecycle::Draining.into(),
+            services: vec!["orders".to_owned(), "orders.v1.Orders".to_owned()],
+            rpc_endpoint: "127.0.0.1:7420".to_owned(),
         }
     }
 
@@ -175,6 +200,14 @@ mod tests {
         let again = Record::encode(Arc::clone(&decoded.metadata))?;
         assert_eq!(again.bytes, decoded.bytes);
         assert_eq!(decoded.metadata.features, Features::from_bits(1 << 40 | 1));
+        Ok(())
+    }
+
+    #[test]
+    fn a_record_of_a_build_without_services_is_of_a_node_that_takes_no_calls() -> Result<(), RecordError> {
+        let old = proto::NodeRecord { services: Vec::new(), rpc_endpoint: String::new(), ..message() };
+        let metadata = Record::decode(old.encode_to_vec().into())?.metadata;
+        assert_eq!((metadata.services.len(), &metadata.rpc_endpoint), (0, &None));
         Ok(())
     }
 
@@ -213,7 +246,11 @@ mod tests {
         check(|r| r.endpoint.clear(), "record lacks required field `endpoint`");
         check(|r| r.region = "eu/1".to_owned(), "record field `region` is not valid");
         check(|r| r.endpoint = "nowhere".to_owned(), "record field `endpoint` is not valid");
-        check(|r| r.mesh_version = "9".repeat(33), "record field `mesh_version` or `labels` is not valid");
-        check(|r| r.labels = [("k".to_owned(), "v".repeat(9_000))].into(), "record is 9067 bytes long, more than 8192");
+        check(|r| r.mesh_version = "9".repeat(33), "record field `mesh_version`, `labels` or `services` is not valid");
+        check(|r| r.rpc_endpoint = "nowhere".to_owned(), "record field `rpc_endpoint` is not valid");
+        check(|r| r.services = vec!["a/b".to_owned()], "record field `services` is not valid");
+        let too_many = |r: &mut proto::NodeRecord| r.services = vec!["same".to_owned(); 65];
+        check(too_many, "record field `mesh_version`, `labels` or `services` is not valid");
+        check(|r| r.labels = [("k".to_owned(), "v".repeat(9_000))].into(), "record is 9109 bytes long, more than 8192");
     }
 }

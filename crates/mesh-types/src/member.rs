@@ -99,6 +99,8 @@ mod tests {
                 labels: std::collections::BTreeMap::new(),
                 features,
                 lifecycle: NodeLifecycle::Active,
+                services: std::collections::BTreeSet::new(),
+                rpc_endpoint: None,
             }),
             last_seen: Instant::now(),
             rtt: None,

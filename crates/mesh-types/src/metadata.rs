@@ -1,9 +1,9 @@
 //! What a node says of itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::{ClusterId, Endpoint, Features, NodeLifecycle, Region, Role};
+use crate::{ClusterId, Endpoint, Features, NodeLifecycle, Region, Role, ServiceName};
 
 /// What a node says of itself to the mesh, without its version and state.
 ///
@@ -28,6 +28,10 @@ pub struct NodeMetadata {
     pub features: Features,
     /// What work it takes.
     pub lifecycle: NodeLifecycle,
+    /// Services that it takes calls for, at [`NodeMetadata::rpc_endpoint`].
+    pub services: BTreeSet<ServiceName>,
+    /// Where it takes calls, as others can reach it; `None` if it takes none.
+    pub rpc_endpoint: Option<Endpoint>,
 }
 
 /// Which bound a node's metadata breaks.
@@ -60,6 +64,12 @@ pub enum MetadataError {
         /// The value's length.
         bytes: usize,
     },
+    /// There are more than 64 services.
+    #[error("{count} services, more than {}", NodeMetadata::MAX_SERVICES)]
+    Services {
+        /// How many there are.
+        count: usize,
+    },
 }
 
 impl NodeMetadata {
@@ -71,6 +81,8 @@ impl NodeMetadata {
     pub const MAX_LABEL_KEY_BYTES: usize = 63;
     /// Longest label value, in bytes.
     pub const MAX_LABEL_VALUE_BYTES: usize = 128;
+    /// Most services a node may announce.
+    pub const MAX_SERVICES: usize = 64;
 
     /// Checks every bound.
     ///
@@ -92,6 +104,9 @@ impl NodeMetadata {
                 return Err(MetadataError::LabelValue { key: key.clone(), bytes: value.len() });
             }
         }
+        if self.services.len() > Self::MAX_SERVICES {
+            return Err(MetadataError::Services { count: self.services.len() });
+        }
         Ok(())
     }
 }
@@ -111,6 +126,8 @@ mod tests {
             labels: BTreeMap::new(),
             features: Features::default(),
             lifecycle: NodeLifecycle::default(),
+            services: BTreeSet::new(),
+            rpc_endpoint: None,
         })
     }
 
@@ -119,6 +136,7 @@ mod tests {
         let mut at_limit = metadata()?;
         at_limit.mesh_version = "v".repeat(32).into();
         at_limit.labels = (0..32).map(|i| (format!("{i:063}"), "v".repeat(128))).collect();
+        at_limit.services = (0..64).map(|i| format!("{i:063}").parse()).collect::<Result<_, _>>()?;
         assert_eq!(at_limit.validate(), Ok(()));
 
         let broken = |change: fn(&mut NodeMetadata)| {
@@ -134,6 +152,9 @@ mod tests {
         assert_eq!(broken(long_key), Err(MetadataError::LabelKey { key: "k".repeat(64) }));
         let long_value = |m: &mut NodeMetadata| m.labels = BTreeMap::from([("k".to_owned(), "v".repeat(129))]);
         assert_eq!(broken(long_value), Err(MetadataError::LabelValue { key: "k".to_owned(), bytes: 129 }));
+        let service: ServiceName = "one-more".parse()?;
+        at_limit.services.insert(service);
+        assert_eq!(at_limit.validate(), Err(MetadataError::Services { count: 65 }));
         Ok(())
     }
 }

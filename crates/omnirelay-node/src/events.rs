@@ -282,6 +282,8 @@ mod tests {
             labels: BTreeMap::new(),
             features: mesh_types::Features::default(),
             lifecycle: mesh_types::NodeLifecycle::default(),
+            services: std::collections::BTreeSet::new(),
+            rpc_endpoint: None,
         };
         Ok(Member {
             id: "node-b".parse()?,

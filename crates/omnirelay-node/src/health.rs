@@ -94,6 +94,8 @@ mod tests {
             labels: BTreeMap::from([("rack".to_owned(), "r1".to_owned())]),
             features: mesh_types::Features::default(),
             lifecycle: mesh_types::NodeLifecycle::default(),
+            services: std::collections::BTreeSet::new(),
+            rpc_endpoint: None,
         };
         let members = Arc::new(Standalone::new("node-a".parse()?, metadata, clocks().0));
         let health = PeerHealth::new(Duration::from_secs(5));

@@ -72,6 +72,8 @@ fn peer(n: usize) -> Result<Peer, Box<dyn Error>> {
             labels: BTreeMap::from([("peer.zone".to_owned(), "eu-1a".to_owned())]),
             features: mesh_types::Features::default(),
             lifecycle: mesh_types::NodeLifecycle::default(),
+            services: std::collections::BTreeSet::new(),
+            rpc_endpoint: None,
         }),
         last_seen: Instant::now(),
         rtt: None,

@@ -116,9 +116,10 @@ fn endpoint(text: &str) -> Result<PeerEndpoint, &'static str> {
     Ok(PeerEndpoint { address, protocols })
 }
 
-/// Returns the endpoint of a node that labels none: the address that all members know it by.
+/// Returns the endpoint of a node that labels none: where it says that it takes calls, or else the address that all members know it by.
 fn only(metadata: &NodeMetadata) -> PeerEndpoint {
     let protocols = Protocols::default().with(Protocol::Http2);
     let protocols = if metadata.http3_support { protocols.with(Protocol::Http3) } else { protocols };
-    PeerEndpoint { address: metadata.endpoint.clone(), protocols }
+    let address = metadata.rpc_endpoint.as_ref().unwrap_or(&metadata.endpoint).clone();
+    PeerEndpoint { address, protocols }
 }

@@ -328,6 +328,8 @@ impl Mesh {
             labels: node.labels.clone(),
             features: mesh_types::Features::OF_THIS_BUILD,
             lifecycle: mesh_types::NodeLifecycle::default(),
+            services: BTreeSet::new(),
+            rpc_endpoint: None,
         }
     }
 

@@ -1,10 +1,11 @@
 //! What a follower hears, and labels that change while the node runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
 
 use futures_util::StreamExt as _;
 use gossip::{ChangeError, Event, Events, LabelChanges, Missed};
-use mesh_types::{Feature, NodeLifecycle, NodeMetadata};
+use mesh_types::{Endpoint, Feature, MemberState, NodeLifecycle, NodeMetadata, ServiceName};
 use peers_core::{MembershipView as _, PeerSource as _, PeerUpdate};
 use test_cluster::{Cluster, Tuning};
 use tokio::time::timeout;
@@ -60,6 +61,55 @@ async fn labels_beyond_a_bound_are_refused_and_leave_the_others_alone() -> Resul
     assert_eq!(labels(&cluster, 0, 0), BTreeMap::from([("rack".to_owned(), "r1".to_owned())]));
     node.change_labels(set(&[("long", value.get(1..))])).await?;
     assert_eq!(labels(&cluster, 0, 0).len(), 2);
+    Ok(())
+}
+
+fn services(names: &[&str]) -> Result<BTreeSet<ServiceName>, Failure> {
+    Ok(names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?)
+}
+
+#[tokio::test]
+async fn services_are_announced_and_withdrawn_while_a_node_runs_and_peers_are_called_where_they_take_calls()
+-> Result<(), Failure> {
+    let mut cluster = Cluster::start(1, Tuning::fast()).await?;
+    let mut setup = cluster.setup("node-1")?;
+    (setup.options.services, setup.options.rpc_port) = (services(&["orders"])?, NonZeroU16::new(7420));
+    let node = cluster.join(setup).await?;
+    let seen = |c: &Cluster, viewer: usize| {
+        let view = c.handle(viewer).current();
+        let member = view.get(c.node(node).id()).filter(|member| member.state == MemberState::Alive);
+        member.map(|member| member.metadata.services.clone()).unwrap_or_default()
+    };
+    let told = async |expected: BTreeSet<ServiceName>| {
+        assert_eq!(seen(&cluster, node), expected);
+        cluster.wait_until("the other knows", LIMIT, |c| seen(c, 0) == expected).await
+    };
+    told(services(&["orders"])?).await?;
+    cluster.handle(node).announce(services(&["users", "orders", "carts"])?).await?;
+    told(services(&["carts", "orders", "users"])?).await?;
+    cluster.handle(node).withdraw(services(&["orders", "never"])?).await?;
+    told(services(&["carts", "users"])?).await?;
+
+    let Some(PeerUpdate::Reset(peers)) = timeout(LIMIT, cluster.handle(0).subscribe().next()).await? else {
+        return Err("a list begins with all peers".into());
+    };
+    let endpoints: Vec<Endpoint> = peers.into_iter().flat_map(|p| p.endpoints).map(|e| e.address).collect();
+    assert_eq!(endpoints, ["127.0.0.1:7420".parse()?]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn services_beyond_the_bound_are_refused_and_none_of_them_is_announced() -> Result<(), Failure> {
+    let cluster = Cluster::start(1, Tuning::fast()).await?;
+    let node = cluster.handle(0);
+    let names: Vec<String> = (0..=NodeMetadata::MAX_SERVICES).map(|number| format!("service-{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let refused = node.announce(services(&names)?).await;
+    assert!(matches!(refused, Err(ChangeError::Invalid(_))), "{refused:?}");
+    let announced = || node.current().members.iter().map(|member| member.metadata.services.len()).sum::<usize>();
+    assert_eq!(announced(), 0);
+    node.announce(services(names.get(1..).unwrap_or_default())?).await?;
+    assert_eq!(announced(), NodeMetadata::MAX_SERVICES);
     Ok(())
 }
 

@@ -120,6 +120,8 @@ mod tests {
             labels: std::collections::BTreeMap::new(),
             features: Features::default(),
             lifecycle: NodeLifecycle::default(),
+            services: std::collections::BTreeSet::new(),
+            rpc_endpoint: None,
         };
         let member = Member {
             id: "node-a".parse().expect("valid"),

@@ -79,6 +79,8 @@ fn peer(id: &NodeId, address: SocketAddr, http3_support: bool) -> Peer {
         labels: std::collections::BTreeMap::new(),
         features: Features::default(),
         lifecycle: NodeLifecycle::default(),
+        services: std::collections::BTreeSet::new(),
+        rpc_endpoint: None,
     };
     let member = Member {
         id: id.clone(),

@@ -30,6 +30,8 @@ fn record(node: &str, boot_epoch: u64, version: u64) -> Bytes {
         labels: BTreeMap::new(),
         features: 0,
         lifecycle: proto::Lifecycle::Active.into(),
+        services: Vec::new(),
+        rpc_endpoint: String::new(),
     };
     record.encode_to_vec().into()
 }

@@ -230,6 +230,8 @@ pub(crate) fn metadata(node: &str) -> NodeMetadata {
         labels: std::collections::BTreeMap::new(),
         features: mesh_types::Features::default(),
         lifecycle: mesh_types::NodeLifecycle::default(),
+        services: BTreeSet::new(),
+        rpc_endpoint: None,
     }
 }
 
@@ -245,6 +247,8 @@ pub(crate) fn record(node: &str) -> proto::NodeRecord {
         labels: std::collections::BTreeMap::new(),
         features: 0,
         lifecycle: proto::Lifecycle::Active.into(),
+        services: Vec::new(),
+        rpc_endpoint: String::new(),
     }
 }
 

@@ -275,6 +275,12 @@ pub struct NodeRecord {
     /// What work the origin takes. A value that the reader does not know asks for no new work.
     #[prost(enumeration = "Lifecycle", tag = "10")]
     pub lifecycle: i32,
+    /// Names of the services that the origin takes calls for at rpc_endpoint; at most 64.
+    #[prost(string, repeated, tag = "11")]
+    pub services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// host:port where the origin takes calls; empty if it takes none.
+    #[prost(string, tag = "12")]
+    pub rpc_endpoint: ::prost::alloc::string::String,
 }
 /// State of a member, as verdicts and refutations say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -121,6 +121,8 @@ impl GossipConfig {
             labels: self.labels.clone(),
             features: Features::OF_THIS_BUILD,
             lifecycle: NodeLifecycle::Active,
+            services: std::collections::BTreeSet::new(),
+            rpc_endpoint: None,
         }
     }
 

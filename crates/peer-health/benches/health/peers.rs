@@ -84,6 +84,8 @@ fn member(id: &NodeId) -> Result<Member, Failure> {
         labels: BTreeMap::new(),
         features: mesh_types::Features::default(),
         lifecycle: mesh_types::NodeLifecycle::default(),
+        services: std::collections::BTreeSet::new(),
+        rpc_endpoint: None,
     };
     Ok(Member {
         id: id.clone(),

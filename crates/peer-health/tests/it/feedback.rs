@@ -120,6 +120,8 @@ fn peer(name: &str, boot_epoch: u64) -> Result<Peer, Box<dyn Error>> {
         labels: BTreeMap::new(),
         features: mesh_types::Features::default(),
         lifecycle: mesh_types::NodeLifecycle::default(),
+        services: std::collections::BTreeSet::new(),
+        rpc_endpoint: None,
     };
     let member = Member {
         id: id(name)?,

@@ -104,6 +104,8 @@ fn member(name: &str, boot_epoch: u64, version: u64, labels: &[(&str, &str)]) ->
         labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>(),
         features: mesh_types::Features::default(),
         lifecycle: mesh_types::NodeLifecycle::default(),
+        services: std::collections::BTreeSet::new(),
+        rpc_endpoint: None,
     };
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made out of nothing")]
     let last_seen = Instant::now();

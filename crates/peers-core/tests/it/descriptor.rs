@@ -48,6 +48,19 @@ fn a_member_without_labels_has_defaults_and_its_own_address() {
 }
 
 #[test]
+fn a_member_is_called_where_it_takes_calls_unless_a_label_says_where() {
+    let called_at = |labels: &[(&str, &str)]| {
+        let mut member = member("node-b", MemberState::Alive, labels);
+        let rpc_endpoint = Some("10.0.0.7:7420".parse().expect("an endpoint"));
+        member.metadata = Arc::new(NodeMetadata { rpc_endpoint, ..metadata(labels) });
+        let endpoints = Peer::from_member(&member).expect("callable").endpoints;
+        endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(called_at(&[]), ["10.0.0.7:7420"]);
+    assert_eq!(called_at(&[("peer.endpoints", "h2@10.0.0.8:1")]), ["10.0.0.8:1"]);
+}
+
+#[test]
 fn of_lifecycle_and_labels_that_counts_which_asks_for_less_work() {
     let peer = |lifecycle, labels: &[(&str, &str)]| {
         let mut member = member("node-b", MemberState::Alive, labels);

@@ -23,6 +23,8 @@ pub(crate) fn metadata(labels: &[(&str, &str)]) -> NodeMetadata {
         labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>(),
         features: mesh_types::Features::default(),
         lifecycle: mesh_types::NodeLifecycle::default(),
+        services: std::collections::BTreeSet::new(),
+        rpc_endpoint: None,
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) fn peer(n: usize) -> Peer {
             labels: BTreeMap::new(),
             features: mesh_types::Features::default(),
             lifecycle: mesh_types::NodeLifecycle::default(),
+            services: std::collections::BTreeSet::new(),
+            rpc_endpoint: None,
         }),
         last_seen: Instant::now(),
         rtt: None,

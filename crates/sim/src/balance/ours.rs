@@ -176,6 +176,8 @@ fn peer(id: NodeId) -> Peer {
         labels: BTreeMap::new(),
         features: mesh_types::Features::default(),
         lifecycle: mesh_types::NodeLifecycle::default(),
+        services: std::collections::BTreeSet::new(),
+        rpc_endpoint: None,
     };
     Peer {
         id,
