@@ -42,6 +42,9 @@ pub const GRPC_ENCODING: HeaderName = HeaderName::from_static("omnirelay-encodin
 /// What has carried the call; a trailer.
 pub const GRPC_TRANSPORT: HeaderName = HeaderName::from_static("omnirelay-transport");
 
+/// Stands beside a failure whose call nobody has begun to answer: it is safe to call somebody else.
+pub const NOT_PROCESSED: HeaderName = HeaderName::from_static("omnirelay-not-processed");
+
 /// Those of the protocols that carry a call: they end where the connection does.
 const OF_THE_WIRE: [&str; 21] = [
     "accept",

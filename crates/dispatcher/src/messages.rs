@@ -46,6 +46,11 @@ impl Messages {
         Self(Source::Many(Box::pin(stream)))
     }
 
+    /// Returns whether all that is to come is there already.
+    pub(crate) const fn is_there(&self) -> bool {
+        matches!(self.0, Source::Over | Source::One(_))
+    }
+
     /// Returns the one message that there is.
     ///
     /// # Errors

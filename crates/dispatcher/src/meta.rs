@@ -76,17 +76,14 @@ impl RequestMeta {
     /// # Errors
     /// A header of ours has a value that cannot be read.
     pub fn read(headers: &HeaderMap) -> Result<Self, MetaError> {
-        let ttl = value(headers, &header::TTL_MS)?.map(ttl).transpose()?;
-        let deadline = value(headers, &header::DEADLINE)?.map(deadline).transpose()?;
         Ok(Self {
             caller: value(headers, &header::CALLER)?,
             encoding: encoding(headers)?,
             shard_key: value(headers, &header::SHARD_KEY)?,
             routing_key: value(headers, &header::ROUTING_KEY)?,
             routing_delegate: value(headers, &header::ROUTING_DELEGATE)?,
-            ttl,
-            deadline,
             headers: free(headers),
+            ..times(headers)?
         })
     }
 
@@ -140,6 +137,13 @@ impl ResponseMeta {
         write_encoding(self.encoding.as_ref(), headers);
         write_free(&self.headers, headers);
     }
+}
+
+/// Reads only what `headers` say of time.
+pub(crate) fn times(headers: &HeaderMap) -> Result<RequestMeta, MetaError> {
+    let ttl = value(headers, &header::TTL_MS)?.map(ttl).transpose()?;
+    let deadline = value(headers, &header::DEADLINE)?.map(deadline).transpose()?;
+    Ok(RequestMeta { ttl, deadline, ..RequestMeta::default() })
 }
 
 fn value(headers: &HeaderMap, name: &HeaderName) -> Result<Option<MetaValue>, MetaError> {

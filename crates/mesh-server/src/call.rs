@@ -12,7 +12,7 @@ use tracing::Instrument as _;
 
 use crate::answer::{Answer, panicked};
 use crate::body::Body;
-use crate::grpc_timeout::{self, Malformed};
+use crate::grpc_timeout::{MalformedTimeout, grpc_timeout};
 use crate::meter::{Ended, Meter};
 use crate::peer::PeerIdentity;
 use crate::record::Record;
@@ -34,12 +34,12 @@ pub(crate) struct Calls<S> {
 pub(crate) struct Begun {
     head: request::Parts,
     timing: Arc<Timing>,
-    timeout: Result<(), Malformed>,
+    timeout: Result<(), MalformedTimeout>,
 }
 
 impl Begun {
     pub(crate) fn with(head: request::Parts) -> Self {
-        let (deadline, timeout) = match grpc_timeout::of(&head.headers) {
+        let (deadline, timeout) = match grpc_timeout(&head.headers) {
             Ok(timeout) => (timeout.and_then(|timeout| Instant::now().checked_add(timeout)), Ok(())),
             Err(malformed) => (None, Err(malformed)),
         };
@@ -67,8 +67,8 @@ impl<S: Serve> Calls<S> {
         async move {
             let mut response = match timeout {
                 Ok(()) => finish(within(&timing, handler).await, record),
-                Err(Malformed) => {
-                    let status = Status::internal("the call has a grpc-timeout that is none");
+                Err(malformed) => {
+                    let status = Status::internal(malformed.to_string());
                     Answer::failure(&status, Ended::Grpc(status.code()), record)
                 }
             };

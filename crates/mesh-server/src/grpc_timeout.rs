@@ -10,12 +10,18 @@ const NAME: &str = "grpc-timeout";
 const DIGITS_MAX: usize = 8;
 
 /// A `grpc-timeout` that is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Malformed;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the call has a grpc-timeout that is none")]
+pub struct MalformedTimeout;
 
-/// Returns how long the caller waits; `None` if it does not say.
-pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Duration>, Malformed> {
-    headers.get(NAME).map(|value| parse(value.as_bytes()).ok_or(Malformed)).transpose()
+/// Returns how long a caller waits by its `grpc-timeout`; `None` if it does not say.
+///
+/// A [`Server`](crate::Server) keeps that time by itself; this is for who serves what comes by other ways.
+///
+/// # Errors
+/// The header is not up to eight digits and a unit.
+pub fn grpc_timeout(headers: &HeaderMap) -> Result<Option<Duration>, MalformedTimeout> {
+    headers.get(NAME).map(|value| parse(value.as_bytes()).ok_or(MalformedTimeout)).transpose()
 }
 
 fn parse(value: &[u8]) -> Option<Duration> {
@@ -63,8 +69,8 @@ mod tests {
 
     #[test]
     fn no_timeout_is_none_and_a_broken_one_is_told() {
-        assert_eq!(of(&HeaderMap::new()), Ok(None));
+        assert_eq!(grpc_timeout(&HeaderMap::new()), Ok(None));
         let broken = HeaderMap::from_iter([(NAME.parse().expect("a name"), "soon".parse().expect("a value"))]);
-        assert_eq!(of(&broken), Err(Malformed));
+        assert_eq!(grpc_timeout(&broken), Err(MalformedTimeout));
     }
 }

@@ -54,6 +54,7 @@ mod timing;
 pub use answer::Answer;
 pub use bind::BindError;
 pub use body::Body;
+pub use grpc_timeout::{MalformedTimeout, grpc_timeout};
 pub use h3_transport::{NodeSecret, QuicOptions};
 pub use handle::{DrainReport, Handle};
 pub use options::{Http2Options, Limits, Options};

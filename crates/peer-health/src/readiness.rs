@@ -1,7 +1,7 @@
 //! Whether the node may get work, and why not.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
@@ -18,14 +18,10 @@ pub struct Readiness {
 #[derive(Debug)]
 struct Shared {
     mode: String,
-    state: Mutex<State>,
+    issues: Mutex<BTreeMap<&'static str, String>>,
+    /// Asked at every call, so no lock is around it.
+    draining: AtomicBool,
     active_requests: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    issues: BTreeMap<&'static str, String>,
-    draining: bool,
 }
 
 /// The answer of the health routes (contracts §8).
@@ -49,43 +45,42 @@ impl Readiness {
     /// Makes a state without issues. `mode` is what the node runs as, such as its role, for people to read.
     #[must_use]
     pub fn new(mode: impl Into<String>) -> Self {
-        let state = Mutex::default();
-        Self { shared: Arc::new(Shared { mode: mode.into(), state, active_requests: AtomicU64::new(0) }) }
+        let (issues, draining, active_requests) = Default::default();
+        Self { shared: Arc::new(Shared { mode: mode.into(), issues, draining, active_requests }) }
     }
 
     /// Raises the issue `name`, or replaces its `detail`. The node is not ready until it is cleared.
     pub fn raise(&self, name: &'static str, detail: impl Into<String>) {
-        self.state().issues.insert(name, detail.into());
+        self.issues().insert(name, detail.into());
     }
 
     /// Clears the issue `name`; nothing happens if it was not raised.
     pub fn clear(&self, name: &'static str) {
-        self.state().issues.remove(name);
+        self.issues().remove(name);
     }
 
     /// Says whether the node finishes its work and takes no more.
     pub fn set_draining(&self, draining: bool) {
-        self.state().draining = draining;
+        self.shared.draining.store(draining, Ordering::Release);
     }
 
     /// Returns whether the node finishes its work and takes no more.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.state().draining
+        self.shared.draining.load(Ordering::Acquire)
     }
 
     /// Returns whether the node may get work.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let state = self.state();
-        state.issues.is_empty() && !state.draining
+        self.issues().is_empty() && !self.is_draining()
     }
 
     /// Returns what the health routes answer.
     #[must_use]
     pub fn health(&self) -> NodeHealth {
-        let state = self.state();
-        let status = match (state.draining, state.issues.is_empty()) {
+        let (raised, draining) = (self.issues(), self.is_draining());
+        let status = match (draining, raised.is_empty()) {
             (true, _) => "draining",
             (false, false) => "unhealthy",
             (false, true) => "healthy",
@@ -93,9 +88,9 @@ impl Readiness {
         NodeHealth {
             status,
             mode: self.shared.mode.clone(),
-            issues: state.issues.iter().map(|(name, detail)| format!("{name}: {detail}")).collect(),
+            issues: raised.iter().map(|(name, detail)| format!("{name}: {detail}")).collect(),
             active_requests: self.shared.active_requests.load(Ordering::Relaxed),
-            draining: state.draining,
+            draining,
         }
     }
 
@@ -106,9 +101,9 @@ impl Readiness {
         ActiveRequest { shared: Arc::clone(&self.shared) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn issues(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {
         // Every change is one step, so a panic elsewhere cannot have left it half made.
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.issues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,3 +1,7 @@
 //! The dispatcher through its public words.
 
+mod bad_input;
+mod echo;
+mod fixture;
+mod grpc;
 mod procedures;

@@ -1,0 +1,262 @@
+//! The way in.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderValue, Request, Response};
+use mesh_types::ServiceName;
+use peer_health::Readiness;
+use tonic::Code;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::service::{Routes, RoutesBuilder};
+use tower::{Service, ServiceExt as _};
+
+use crate::counted::counted;
+use crate::dispatcher::{Dispatcher, Registered};
+use crate::forward::Forward;
+use crate::header;
+use crate::inbound::{self, target};
+use crate::status::Status;
+use crate::wire::Wire;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The way in: one tower service that answers every request of a listener, such as `mesh_server::Server`. Cloning is a reference
+/// count.
+///
+/// A request goes to the services of tonic that are registered, else to the procedures of the [`Dispatcher`], else to the
+/// [`Forward`]; what nobody knows is told so.
+#[derive(Clone)]
+pub struct Front {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    dispatcher: Dispatcher,
+    routes: Routes,
+    /// The services in the routes.
+    routed: BTreeSet<&'static str>,
+    /// Other names by which those are called.
+    also_named: BTreeSet<ServiceName>,
+    forward: Option<Arc<dyn Forward>>,
+    readiness: Readiness,
+    options: FrontOptions,
+}
+
+/// Bounds of what comes in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrontOptions {
+    /// Most bytes of a message to a procedure of the dispatcher, decompressed. Default 4 MiB. A call holds one message of its
+    /// caller at a time, two while it is decompressed; what is forwarded is not held at all.
+    pub message_bytes_max: usize,
+}
+
+impl Default for FrontOptions {
+    fn default() -> Self {
+        Self { message_bytes_max: 4 * 1024 * 1024 }
+    }
+}
+
+/// Puts a [`Front`] together.
+pub struct FrontBuilder {
+    dispatcher: Dispatcher,
+    routes: RoutesBuilder,
+    routed: BTreeSet<&'static str>,
+    also_named: BTreeSet<ServiceName>,
+    forward: Option<Arc<dyn Forward>>,
+    readiness: Readiness,
+    options: FrontOptions,
+}
+
+impl FrontBuilder {
+    /// Adds a service that tonic has generated the server of. It is called by its full name, as gRPC does.
+    #[must_use]
+    pub fn grpc_service<S>(mut self, service: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.routes.add_service(service);
+        self.routed.insert(S::NAME);
+        self
+    }
+
+    /// Says that the services of tonic are called by `name` too, such as the name by which this process is known in the mesh.
+    #[must_use]
+    pub fn grpc_services_also_named(mut self, name: ServiceName) -> Self {
+        self.also_named.insert(name);
+        self
+    }
+
+    /// Says where calls go that this process does not handle itself. Without it they fail.
+    #[must_use]
+    pub fn forward(mut self, forward: Arc<dyn Forward>) -> Self {
+        self.forward = Some(forward);
+        self
+    }
+
+    /// Says by what the node tells whether it may get work. Default: one that nobody else sees.
+    #[must_use]
+    pub fn readiness(mut self, readiness: Readiness) -> Self {
+        self.readiness = readiness;
+        self
+    }
+
+    /// Sets the bounds.
+    #[must_use]
+    pub const fn options(mut self, options: FrontOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Returns the way in.
+    #[must_use]
+    pub fn build(self) -> Front {
+        let Self { dispatcher, routes, routed, also_named, forward, readiness, options } = self;
+        let routes = routes.routes().prepare();
+        Front { shared: Arc::new(Shared { dispatcher, routes, routed, also_named, forward, readiness, options }) }
+    }
+}
+
+impl Front {
+    /// Begins a way in to the procedures of `dispatcher`.
+    #[must_use]
+    pub fn builder(dispatcher: Dispatcher) -> FrontBuilder {
+        FrontBuilder {
+            dispatcher,
+            routes: RoutesBuilder::default(),
+            routed: BTreeSet::new(),
+            also_named: BTreeSet::new(),
+            forward: None,
+            readiness: Readiness::new("embedded"),
+            options: FrontOptions::default(),
+        }
+    }
+}
+
+/// Who answers a request.
+enum Place<'a> {
+    Routes,
+    Procedure(&'a Registered),
+    Elsewhere(&'a Arc<dyn Forward>, ServiceName),
+}
+
+impl Shared {
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let wire = Wire::of(&request);
+        let place = match self.place(&request).and_then(|place| self.admit(&request, place)) {
+            Ok(place) => place,
+            Err(status) => return wire.failure(&status),
+        };
+        let active = self.readiness.begin_request();
+        let response = match place {
+            Place::Routes => self.route(request).await,
+            Place::Procedure(procedure) => self.call(procedure, wire, request).await,
+            Place::Elsewhere(forward, service) => inbound::elsewhere(&**forward, service, wire, request).await,
+        };
+        counted(response, active)
+    }
+
+    /// Finds who answers.
+    fn place(&self, request: &Request<Body>) -> Result<Place<'_>, Status> {
+        let (headers, uri) = (request.headers(), request.uri());
+        let service = target::service(headers, uri, |service| self.knows(service))?;
+        let routed = target::service_of_path(uri).filter(|path| self.routed.contains(path));
+        if routed.is_some_and(|path| path == service.as_str() || self.also_named.contains(&service)) {
+            return Ok(Place::Routes);
+        }
+        if self.dispatcher.serves(service.as_str()) {
+            let procedure = target::procedure(headers, uri)?;
+            return self.dispatcher.find(service.as_str(), procedure).map(Place::Procedure);
+        }
+        match &self.forward {
+            Some(forward) if forward.knows(&service) => Ok(Place::Elsewhere(forward, service)),
+            Some(_) | None => Err(unknown(&service)),
+        }
+    }
+
+    fn knows(&self, service: &ServiceName) -> bool {
+        self.dispatcher.serves(service.as_str())
+            || self.also_named.contains(service)
+            || self.forward.as_ref().is_some_and(|forward| forward.knows(service))
+    }
+
+    /// Refuses what comes while the node drains: work for this process, and whatever other nodes send. What the applications
+    /// of this node call elsewhere goes on.
+    fn admit<'a>(&self, request: &Request<Body>, place: Place<'a>) -> Result<Place<'a>, Status> {
+        let is_from_the_mesh = || request.extensions().get::<mesh_server::PeerIdentity>().is_some();
+        let is_ours = !matches!(place, Place::Elsewhere(..));
+        if self.readiness.is_draining() && (is_ours || is_from_the_mesh()) { Err(draining()) } else { Ok(place) }
+    }
+
+    async fn route(&self, request: Request<Body>) -> Response<Body> {
+        let Ok(response) = self.routes.clone().oneshot(request).await;
+        response.map(Body::new)
+    }
+
+    async fn call(&self, procedure: &Registered, wire: Wire, request: Request<Body>) -> Response<Body> {
+        let limit = self.options.message_bytes_max;
+        match wire {
+            Wire::Grpc(content_type) => inbound::grpc::serve(procedure, content_type, request, limit).await,
+            Wire::Http => wire.failure(&Status::new(Code::Unimplemented, "plain HTTP is not served here")),
+        }
+    }
+}
+
+fn unknown(service: &ServiceName) -> Status {
+    Status::new(Code::NotFound, format!("service `{service}` is not known here or in the mesh"))
+}
+
+fn draining() -> Status {
+    let mut status = Status::new(Code::Unavailable, "the node is draining and takes no new calls; call another");
+    status.metadata_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+    status.metadata_mut().insert(header::NOT_PROCESSED, HeaderValue::from_static("1"));
+    status
+}
+
+impl<B> Service<Request<B>> for Front
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let shared = Arc::clone(&self.shared);
+        let request = request.map(Body::new);
+        Box::pin(async move { Ok(shared.answer(request).await) })
+    }
+}
+
+impl fmt::Debug for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { dispatcher, routed, forward, options, .. } = &*self.shared;
+        f.debug_struct("Front")
+            .field("dispatcher", dispatcher)
+            .field("routed", routed)
+            .field("forward", forward)
+            .field("options", options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for FrontBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrontBuilder").field("dispatcher", &self.dispatcher).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,97 @@
+//! A front on loopback, and what it is called with.
+
+use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dispatcher::{Body, Forward, Front, ServiceName};
+use futures_util::future::BoxFuture;
+use grpc_client_factory::{Channel, ChannelFactory as _, ClientFactory, FactoryOptions, Http3Mode, Target};
+use identity::ExpectedPeer;
+use mesh_server::{CancellationToken, DrainReport, Options, Server};
+use mesh_types::Endpoint;
+use test_authority::Authority;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tower::ServiceExt as _;
+
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+pub(crate) type Outcome = Result<(), BoxError>;
+
+/// How long anything may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A front that a server of the mesh serves.
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    factory: ClientFactory,
+    shutdown: CancellationToken,
+    running: JoinSet<DrainReport>,
+}
+
+impl Served {
+    pub(crate) fn start(front: Front) -> Result<Self, BoxError> {
+        let authority = Authority::new()?;
+        let options = Options {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            udp_buffer_bytes: 128 * 1024,
+            ..Options::default()
+        };
+        let server = Server::bind(options, authority.credentials("server")?)?;
+        let (address, shutdown) = (server.local_addr(), CancellationToken::new());
+        let mut running = JoinSet::new();
+        running.spawn(server.run(front, shutdown.clone()));
+        let factory = ClientFactory::new(authority.credentials("client")?, FactoryOptions::default())?;
+        Ok(Self { address, factory, shutdown, running })
+    }
+
+    /// Returns a channel that speaks only what `mode` says.
+    pub(crate) fn channel(&self, mode: Http3Mode) -> Result<Channel, BoxError> {
+        let endpoint: Endpoint = self.address.to_string().parse()?;
+        self.factory.set_http3(&endpoint, Some(mode))?;
+        let target = Target::new(endpoint, ExpectedPeer::Node("server".parse()?));
+        Ok(self.factory.channel(&target, FactoryOptions::DATA_PLANE)?)
+    }
+
+    pub(crate) async fn stop(mut self) -> Outcome {
+        self.factory.close(Duration::ZERO).await;
+        self.shutdown.cancel();
+        within("the end", self.running.join_next()).await.ok_or("it has ended before")??;
+        Ok(())
+    }
+}
+
+/// A way out that leads to another front in this process.
+#[derive(Debug)]
+pub(crate) struct To(pub(crate) Front, pub(crate) ServiceName);
+
+impl Forward for To {
+    fn knows(&self, service: &ServiceName) -> bool {
+        *service == self.1
+    }
+
+    fn forward(
+        &self,
+        _service: &ServiceName,
+        request: http::Request<Body>,
+    ) -> BoxFuture<'static, http::Response<Body>> {
+        let front = self.0.clone();
+        Box::pin(async move {
+            let Ok(response) = front.oneshot(request).await;
+            response
+        })
+    }
+}
+
+/// Returns a front that leads all calls of `service` to `front`.
+pub(crate) fn forwarding(front: Front, service: &str) -> Front {
+    let to = To(front, service.parse().expect("a name"));
+    Front::builder(dispatcher::Dispatcher::default()).forward(Arc::new(to)).build()
+}
+
+/// Waits, but not for ever.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let came = timeout(LIMIT, future).await;
+    came.unwrap_or_else(|elapsed| unreachable!("waited for {what} in vain: {elapsed}"))
+}
