@@ -1,16 +1,20 @@
 //! A connection over TCP: handshake, identity, HTTP/2 or HTTP/1.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use h2_transport::{Outlet, gather, read_ahead};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use identity::Presented;
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -27,6 +31,8 @@ use crate::registry::Registered;
 use crate::serve::Serve;
 use crate::server::{Ended, Shared};
 use crate::streams::Streams;
+
+type Tls = TlsStream<BufReader<TcpStream>>;
 
 const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
@@ -47,7 +53,7 @@ pub(crate) async fn serve<S: Serve>(
         ended = answer(&shared, tls, &registered, &streams) => ended,
         () = registered.is_cut() => Ended::CutOff,
     };
-    streams.shutdown().await;
+    streams.ended().await;
     ended
 }
 
@@ -57,7 +63,7 @@ async fn admit<S>(
     tcp: TcpStream,
     address: SocketAddr,
     handshake: OwnedSemaphorePermit,
-) -> Option<(TlsStream<TcpStream>, Registered)> {
+) -> Option<(Tls, Registered)> {
     let applicant = Applicant { address, transport: "tcp", presented: Presented::default() };
     if let Err(error) = tcp.set_nodelay(true) {
         // Nagle's algorithm would hold back all but the first piece of an answer.
@@ -66,7 +72,8 @@ async fn admit<S>(
     let credentials = shared.source.current();
     let revocations = credentials.revocations().version();
     let acceptor = TlsAcceptor::from(credentials.server_config_noting(&[HTTP2, HTTP1], &applicant.presented));
-    let accepted = timeout(shared.options.limits.handshake_timeout, acceptor.accept(tcp).into_fallible()).await;
+    let accepted =
+        timeout(shared.options.limits.handshake_timeout, acceptor.accept(read_ahead(tcp)).into_fallible()).await;
     drop(handshake);
     let tls = match accepted {
         Ok(Ok(tls)) => tls,
@@ -97,12 +104,7 @@ async fn admit<S>(
     }
 }
 
-async fn answer<S: Serve>(
-    shared: &Shared<S>,
-    tls: TlsStream<TcpStream>,
-    registered: &Registered,
-    streams: &Streams,
-) -> Ended {
+async fn answer<S: Serve>(shared: &Shared<S>, tls: Tls, registered: &Registered, streams: &Streams) -> Ended {
     let peer = registered.peer();
     let calls = shared.calls(peer);
     let service = service_fn(|request: Request<Incoming>| {
@@ -112,10 +114,11 @@ async fn answer<S: Serve>(
         calls.answer(begun, Body::tcp(body)).map(Ok::<_, Infallible>)
     });
     let builder = builder(&shared.options, peer.protocol(), streams);
-    let connection = builder.serve_connection(TokioIo::new(Linger::new(tls)), service);
+    let (io, outlet) = gather(Linger::new(tls));
+    let connection = builder.serve_connection(TokioIo::new(io), service);
     tokio::pin!(connection);
     let leaving = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
+        ended = turns(connection.as_mut(), &outlet) => Some(ended),
         () = shared.is_to_leave(peer) => None,
     };
     let ended = match leaving {
@@ -123,7 +126,7 @@ async fn answer<S: Serve>(
         None => {
             // hyper sends two GOAWAYs, a round trip apart: the first promises that all which comes meanwhile is served.
             connection.as_mut().graceful_shutdown();
-            match timeout(shared.options.drain_timeout, connection).await {
+            match timeout(shared.options.drain_timeout, turns(connection, &outlet)).await {
                 Ok(ended) => ended,
                 Err(_elapsed) => return Ended::CutOff,
             }
@@ -133,6 +136,15 @@ async fn answer<S: Serve>(
         tracing::debug!(?peer, error, "connection broke off");
     }
     Ended::Finished
+}
+
+/// Polls a connection to its end, and sends after each turn what it has written.
+async fn turns<C: Future>(mut connection: Pin<&mut C>, outlet: &Outlet<Linger<Tls>>) -> C::Output {
+    poll_fn(|cx| {
+        let turn = connection.as_mut().poll(cx);
+        outlet.after(turn, cx)
+    })
+    .await
 }
 
 fn builder(options: &Options, protocol: Protocol, streams: &Streams) -> auto::Builder<Streams> {
