@@ -13,7 +13,7 @@ use crate::http2::Unanswered;
 use crate::link::Link;
 use crate::message_meter::MessageMeter;
 use crate::meter::Recorder;
-use crate::request_body::{Fault, Interest, RequestBody};
+use crate::request_body::{Fault, RequestBody};
 use crate::response_body::{ResponseBody, Source};
 use crate::retry::Pushback;
 use crate::span::CallSpan;
@@ -85,7 +85,6 @@ pub(crate) struct Answer {
     response: Response<Source>,
     slot: Slot,
     meter: MessageMeter,
-    interest: Option<Interest>,
 }
 
 impl Answer {
@@ -99,12 +98,12 @@ impl Answer {
     }
 
     pub(crate) fn into_response(self, timer: Option<Timer>, mut recorder: Recorder) -> Response<ResponseBody> {
-        let Self { response, slot, meter, interest } = self;
+        let Self { response, slot, meter } = self;
         recorder.answered(slot.connection.protocol());
         if let Some(code) = status_of(response.headers()) {
             recorder.end(code);
         }
-        response.map(|source| ResponseBody::new(source, (slot, interest), meter, (timer, recorder)))
+        response.map(|source| ResponseBody::new(source, slot, meter, (timer, recorder)))
     }
 }
 
@@ -146,9 +145,9 @@ impl Call {
     ///
     /// # Cancel safety
     /// As [`Call::run`].
-    pub(crate) async fn attempt(&self, mut body: RequestBody) -> Result<Answer, Arc<FactoryError>> {
+    pub(crate) async fn attempt(&self, body: RequestBody) -> Result<Answer, Arc<FactoryError>> {
         let (mut unsent, mut refused) = (0, 0);
-        let (mut replay, fault, interest) = (body.replay(), body.fault(), body.while_wanted());
+        let (mut replay, fault) = (body.replay(), body.fault());
         let mut request = self.head.request(body);
         loop {
             let connection = self.link.connection().await?;
@@ -165,7 +164,7 @@ impl Call {
                 Ok(response) => {
                     self.link.answered(&connection);
                     let meter = MessageMeter::new(self.link.profile().max_receive_bytes);
-                    return Ok(Answer { response, slot, meter, interest });
+                    return Ok(Answer { response, slot, meter });
                 }
                 Err(Unanswered::Unsent(back, _)) if unsent < UNSENT_MAX => {
                     unsent += 1;

@@ -18,7 +18,7 @@ use crate::meter::Meter;
 use crate::policy::Plan;
 use crate::profile::Profile;
 use crate::target::{Protocol, Target};
-use crate::tasks::{Spawner, Tasks};
+use crate::tasks::Tasks;
 use crate::udp::Udp;
 
 /// Addresses of one name that are tried.
@@ -156,8 +156,8 @@ impl Dial {
     async fn dial_http2(&self) -> Dialled {
         let (begun, credentials) = (Instant::now(), self.credentials.current());
         let addresses = self.resolve().await?;
-        let spawner = Spawner::new(Weak::clone(&self.tasks));
-        let dialled = http2::dial(&self.target, &addresses, &self.profile, &credentials, spawner).await?;
+        let tasks = Weak::clone(&self.tasks);
+        let dialled = http2::dial(&self.target, &addresses, &self.profile, &credentials, tasks).await?;
         let (slots_max, chain, took) = (self.profile.http2.max_streams, dialled.chain, begun.elapsed());
         let made = Made { wire: Wire::Http2(dialled.http2), slots_max, chain, credentials, took };
         self.drive(made, dialled.driver)

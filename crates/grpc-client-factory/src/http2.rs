@@ -1,19 +1,25 @@
 //! Connections over HTTP/2.
 
-use std::error::Error;
+mod answer;
+mod driver;
+mod request;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
+use h2_transport::{gather, read_ahead};
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use identity::Credentials;
 use rustls::pki_types::{CertificateDer, ServerName};
 use socket2::SockRef;
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -21,19 +27,30 @@ use crate::error::{Cause, FactoryError};
 use crate::profile::{Http2Options, Profile};
 use crate::request_body::RequestBody;
 use crate::target::{Protocol, Target};
-use crate::tasks::Spawner;
+use crate::tasks::Tasks;
 use crate::tls_failure::TlsFailure;
 use crate::watched::{TlsNote, Watched, tls_error};
+pub(crate) use answer::Answer;
+use driver::Driver;
 
 const ALPN: &[u8] = b"h2";
 const PROTOCOL: Protocol = Protocol::Http2;
 
-/// A connection over HTTP/2: hyper's sender, and what TLS says about its end.
+/// Most bytes of a head, as HTTP counts them.
+const HEAD_BYTES_MAX: u32 = 64 * 1024;
+
+/// How many calls may begin before the server has said how many it takes: fewer than it refuses.
+const STREAMS_AT_FIRST: usize = 100;
+
+/// A connection over HTTP/2. It closes once it is dropped and all calls on it are over.
 #[derive(Debug)]
 pub(crate) struct Http2 {
-    sender: SendRequest<RequestBody>,
+    sender: SendRequest<Bytes>,
     note: TlsNote,
-    tasks: Spawner,
+    is_closed: Arc<AtomicBool>,
+    /// Ends the connection at once.
+    cut: Mutex<Option<oneshot::Sender<()>>>,
+    tasks: Weak<Tasks>,
 }
 
 /// What a handshake has brought.
@@ -57,23 +74,29 @@ pub(crate) enum Unanswered {
     Failed(FactoryError),
 }
 
+type Tls = TlsStream<BufReader<TcpStream>>;
+
 /// Connects to one of `addresses`, checks who answers, and speaks HTTP/2.
 pub(crate) async fn dial(
     target: &Target,
     addresses: &[SocketAddr],
     profile: &Profile,
     credentials: &Credentials,
-    tasks: Spawner,
+    tasks: Weak<Tasks>,
 ) -> Result<Dialled<impl Future<Output = Option<Cause>> + Send + 'static>, FactoryError> {
-    let tcp = connect(target, addresses, &profile.http2).await?;
+    let options = &profile.http2;
+    let tcp = connect(target, addresses, options).await?;
     let note = TlsNote::default();
     let tls = handshake(target, tcp, credentials).await?;
     let chain: Vec<_> = tls.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
-    let io = TokioIo::new(Watched::new(tls, note.clone()));
+    let (io, outlet) = gather(Watched::new(tls, note.clone()));
     let failed = |source| failed(target, Arc::new(source));
-    let (sender, connection) = builder(&profile.http2, tasks.clone()).handshake(io).await.map_err(failed)?;
-    let driver = async move { connection.await.err().map(|error| Arc::new(error) as Cause) };
-    Ok(Dialled { http2: Http2 { sender, note, tasks }, chain, driver })
+    let (sender, connection) = builder(options).handshake(io).await.map_err(failed)?;
+    let (cut, is_cut) = oneshot::channel();
+    let is_closed = Arc::new(AtomicBool::new(false));
+    let driver = Driver::new(connection, outlet, is_cut, options, Arc::clone(&is_closed));
+    let http2 = Http2 { sender, note, is_closed, cut: Mutex::new(Some(cut)), tasks };
+    Ok(Dialled { http2, chain, driver })
 }
 
 fn failed(target: &Target, source: Cause) -> FactoryError {
@@ -98,15 +121,11 @@ async fn connect_one(address: SocketAddr, options: &Http2Options) -> io::Result<
     Ok(stream)
 }
 
-async fn handshake(
-    target: &Target,
-    tcp: TcpStream,
-    credentials: &Credentials,
-) -> Result<TlsStream<TcpStream>, FactoryError> {
+async fn handshake(target: &Target, tcp: TcpStream, credentials: &Credentials) -> Result<Tls, FactoryError> {
     let name = target.peer.server_name().to_owned();
     let name = ServerName::try_from(name).map_err(|error| failed(target, Arc::new(error)))?;
     let config = credentials.client_config_for(&target.peer, &[ALPN]);
-    let connecting = TlsConnector::from(config).connect(name, tcp);
+    let connecting = TlsConnector::from(config).connect(name, read_ahead(tcp));
     let tls = connecting.await.map_err(|error| match tls_error(&error) {
         Some(tls) => TlsFailure::of_tls(target, PROTOCOL, tls.clone()).into(),
         None => failed(target, Arc::new(error)),
@@ -121,22 +140,20 @@ async fn handshake(
     Ok(tls)
 }
 
-fn builder(options: &Http2Options, tasks: Spawner) -> http2::Builder<Spawner> {
-    let mut builder = http2::Builder::new(tasks);
+fn builder(options: &Http2Options) -> Builder {
+    let mut builder = Builder::new();
     builder
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(options.stream_window)
+        .enable_push(false)
+        .initial_max_send_streams(STREAMS_AT_FIRST)
+        .initial_window_size(options.stream_window)
         .initial_connection_window_size(options.connection_window)
-        .max_header_list_size(64 * 1024)
-        .keep_alive_interval(options.ping_interval)
-        .keep_alive_timeout(options.ping_timeout)
-        .keep_alive_while_idle(true);
+        .max_header_list_size(HEAD_BYTES_MAX);
     builder
 }
 
 impl Http2 {
     pub(crate) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        self.is_closed.load(Ordering::Acquire)
     }
 
     /// # Cancel safety
@@ -145,22 +162,27 @@ impl Http2 {
         &self,
         target: &Target,
         request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, Unanswered> {
-        // One sender a call: hyper wants it for itself, and it is a handful of reference counts.
-        let mut failure = match self.sender.clone().try_send_request(request).await {
-            Ok(response) => return Ok(response),
-            Err(failure) => failure,
+    ) -> Result<Response<Answer>, Unanswered> {
+        let (parts, body) = request.into_parts();
+        let is_all = http_body::Body::is_end_stream(&body);
+        // A sender of its own: what waits for its turn to begin holds up nobody else.
+        let begun = self.sender.clone().send_request(Request::from_parts(parts, ()), is_all);
+        let (answering, sending) = match begun {
+            Ok(begun) => begun,
+            Err(error) if is_ours(&error) => return Err(Unanswered::Failed(self.explain(target, error))),
+            Err(error) => return Err(Unanswered::Unsent(Box::new(body), self.explain(target, error))),
         };
-        let unsent = failure.take_message();
-        let error = failure.into_error();
-        match (unsent, is_refusal(&error)) {
-            (Some(unsent), _) => Err(Unanswered::Unsent(Box::new(unsent.into_body()), self.explain(target, error))),
-            (None, true) => {
-                let (endpoint, protocol) = (target.endpoint.clone(), PROTOCOL);
-                Err(Unanswered::Refused(FactoryError::Refused { endpoint, protocol }))
-            }
-            (None, false) => Err(Unanswered::Failed(self.explain(target, error))),
+        let pump = if is_all { None } else { request::start(sending, body, &self.tasks).await };
+        let head = answering.await.map_err(|error| self.unanswered(target, error))?;
+        Ok(head.map(|receiving| Answer::new(receiving, pump)))
+    }
+
+    fn unanswered(&self, target: &Target, error: h2::Error) -> Unanswered {
+        if is_refusal(&error) {
+            let (endpoint, protocol) = (target.endpoint.clone(), PROTOCOL);
+            return Unanswered::Refused(FactoryError::Refused { endpoint, protocol });
         }
+        Unanswered::Failed(self.explain(target, error))
     }
 
     /// Ends the connection and the calls on it, which are told that the server is not trusted any more.
@@ -171,7 +193,12 @@ impl Http2 {
 
     /// Ends the connection and the calls on it.
     pub(crate) fn cut(&self) {
-        self.tasks.cut();
+        let cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(cut) = cut
+            && cut.send(()).is_err()
+        {
+            tracing::trace!("the connection has ended already");
+        }
     }
 
     /// Says what the end of the connection means.
@@ -183,36 +210,25 @@ impl Http2 {
     }
 
     /// Says what an error of the connection or a stream means.
-    pub(crate) fn explain(&self, target: &Target, error: hyper::Error) -> FactoryError {
-        let (endpoint, protocol) = (target.endpoint.clone(), PROTOCOL);
-        match h2_error(&error).filter(|_error| self.note.read().is_none()) {
-            Some(h2) if h2.is_reset() && !h2.is_io() => {
-                let code = h2.reason().map_or(u64::MAX, |reason| u32::from(reason).into());
-                FactoryError::Reset { endpoint, protocol, code }
-            }
-            _ => self.explain_end(target, Arc::new(error)),
+    pub(crate) fn explain(&self, target: &Target, error: h2::Error) -> FactoryError {
+        if error.is_reset() && self.note.read().is_none() {
+            let code = error.reason().map_or(u64::MAX, |reason| u32::from(reason).into());
+            return FactoryError::Reset { endpoint: target.endpoint.clone(), protocol: PROTOCOL, code };
         }
+        self.explain_end(target, Arc::new(error))
     }
 }
 
-fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(found) = cause.downcast_ref::<h2::Error>() {
-            return Some(found);
-        }
-        source = cause.source();
-    }
-    None
+/// Whether the request is to blame, and not the connection: another would not take it either.
+fn is_ours(error: &h2::Error) -> bool {
+    !(error.is_io() || error.is_go_away() || error.is_reset() || error.is_library())
 }
 
 /// Whether the server says that it took no notice of the call: it reset the stream as refused, or it is draining and the stream
 /// is above the last that it will look at (RFC 9113 §6.8, §8.7).
-fn is_refusal(error: &hyper::Error) -> bool {
-    h2_error(error).is_some_and(|error| {
-        let reason = error.reason();
-        let refused = error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM);
-        let draining = error.is_go_away() && reason == Some(h2::Reason::NO_ERROR);
-        error.is_remote() && (refused || draining)
-    })
+fn is_refusal(error: &h2::Error) -> bool {
+    let reason = error.reason();
+    let refused = error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM);
+    let draining = error.is_go_away() && reason == Some(h2::Reason::NO_ERROR);
+    error.is_remote() && (refused || draining)
 }

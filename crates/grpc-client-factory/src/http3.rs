@@ -19,14 +19,13 @@ use identity::Credentials;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, VarInt};
 use rustls::pki_types::CertificateDer;
-use tokio::task::AbortHandle;
 
 use crate::error::{Cause, FactoryError};
 use crate::http2::Unanswered;
 use crate::profile::Http3Options;
 use crate::request_body::RequestBody;
 use crate::target::{Protocol, Target};
-use crate::tasks::Tasks;
+use crate::tasks::{Pump, Tasks};
 use crate::tls_failure::TlsFailure;
 use crate::udp::{NO_ERROR, Udp};
 
@@ -177,18 +176,10 @@ impl Http3 {
             }
         };
         let (sending, mut receiving) = stream.split();
-        let pump = self.start(sending, body).await;
+        // A caller that sends a stream may wait for the answer to its beginning.
+        let pump = Pump::begin(&self.tasks, send_all(sending, body)).await;
         let head = receiving.recv_response().await.map_err(|error| self.unanswered(target, error))?;
         Ok(head.map(|()| Answer { receiving, pump, has_ended: false }))
-    }
-
-    /// Sends the body as far as it goes at once; leaves the rest to a task of its own, because a caller that sends a stream may wait
-    /// for the answer to its beginning.
-    async fn start(&self, sending: RequestStream<SendStream, Bytes>, body: RequestBody) -> Option<Pump> {
-        let mut sending = Box::pin(send_all(sending, body));
-        let is_sent = poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx).is_ready())).await;
-        let tasks = if is_sent { None } else { self.tasks.upgrade() };
-        tasks.map(|tasks| Pump(tasks.spawn(sending)))
     }
 
     fn unanswered(&self, target: &Target, error: StreamError) -> Unanswered {
@@ -253,16 +244,6 @@ async fn send_all(mut sending: RequestStream<SendStream, Bytes>, mut body: Reque
 fn trace_failure(sent: Result<(), StreamError>) {
     if let Err(error) = sent {
         tracing::trace!(error = %error, "the server took no more of a request");
-    }
-}
-
-/// A task that sends the rest of a request. It ends with the answer.
-#[derive(Debug)]
-struct Pump(AbortHandle);
-
-impl Drop for Pump {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

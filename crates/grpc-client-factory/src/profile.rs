@@ -50,7 +50,8 @@ pub struct Http2Options {
     /// The same for all calls of a connection together; at least `max_streams` × `stream_window`, or callers that read slowly
     /// hold up all others. Control plane: 64 MiB, data plane: 256 MiB.
     pub connection_window: u32,
-    /// How often a connection is asked whether it lives; at least 100 ms. Control plane: 5 s, data plane: 10 s.
+    /// How often it is looked whether the server has sent anything since; if not, it is asked whether it lives. At least 100 ms.
+    /// Control plane: 5 s, data plane: 10 s.
     pub ping_interval: Duration,
     /// Longest wait for the answer to that; then the connection is closed. Both planes: 5 s.
     pub ping_timeout: Duration,

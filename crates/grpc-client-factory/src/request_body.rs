@@ -1,15 +1,13 @@
 //! The body of a request on its way.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use tokio::sync::oneshot;
 use tonic::Status;
 
 use crate::channel::CallError;
@@ -17,8 +15,6 @@ use crate::error::FactoryError;
 use crate::message_meter::MessageMeter;
 
 /// The body of a request on its way.
-///
-/// It gives no size hint, or hyper would add a `content-length`, which gRPC does not know.
 #[derive(Debug)]
 pub(crate) enum RequestBody {
     /// All there is: one message as a rule. It can be sent again.
@@ -30,18 +26,7 @@ pub(crate) enum RequestBody {
         rest: tonic::body::Body,
         meter: MessageMeter,
         fault: Fault,
-        /// Resolves when the [`Interest`] in the call is gone; `None` as long as nobody has any, and afterwards.
-        unwanted: Option<oneshot::Receiver<Infallible>>,
     },
-}
-
-/// That somebody waits for the answer to a stream. When it is dropped, the stream breaks off as cancelled.
-///
-/// hyper sees to that only until the head of the answer is there: afterwards it goes on sending for as long as the caller
-/// has something to say, and the server never hears that nobody listens.
-#[derive(Debug)]
-pub(crate) struct Interest {
-    _sender: oneshot::Sender<Infallible>,
 }
 
 /// What is wrong with a stream that its caller sends. The transport only says that it was broken off.
@@ -77,7 +62,7 @@ impl RequestBody {
                 break;
             }
         }
-        Ok(Self::Stream { head, rest: body, meter: MessageMeter::new(limit), fault: Fault::default(), unwanted: None })
+        Ok(Self::Stream { head, rest: body, meter: MessageMeter::new(limit), fault: Fault::default() })
     }
 
     fn of_all(mut head: VecDeque<Frame<Bytes>>, limit: usize) -> Result<Self, FactoryError> {
@@ -93,14 +78,6 @@ impl RequestBody {
             Self::Whole(_) => None,
             Self::Stream { fault, .. } => Some(fault.clone()),
         }
-    }
-
-    /// Makes a stream break off when what is returned is dropped. What is there as a whole needs no such thing.
-    pub(crate) fn while_wanted(&mut self) -> Option<Interest> {
-        let Self::Stream { unwanted, .. } = self else { return None };
-        let (sender, receiver) = oneshot::channel();
-        *unwanted = Some(receiver);
-        Some(Interest { _sender: sender })
     }
 
     /// Returns the body once more, if it can be sent again.
@@ -122,13 +99,7 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         match &mut *self {
             Self::Whole(message) => Poll::Ready(message.take().map(|message| Ok(Frame::data(message)))),
-            Self::Stream { head, rest, meter, fault, unwanted } => {
-                if let Some(gone) = unwanted
-                    && Pin::new(gone).poll(cx).is_ready()
-                {
-                    *unwanted = None;
-                    return Poll::Ready(Some(Err(given_up())));
-                }
+            Self::Stream { head, rest, meter, fault } => {
                 let frame = match head.pop_front() {
                     Some(frame) => Some(Ok(frame)),
                     None => ready!(Pin::new(rest).poll_frame(cx)),
@@ -151,13 +122,6 @@ impl Body for RequestBody {
             Self::Stream { head, rest, .. } => head.is_empty() && rest.is_end_stream(),
         }
     }
-}
-
-/// Returns what hyper makes a reset with `CANCEL` of.
-fn given_up() -> Status {
-    let mut status = Status::cancelled("the caller has given the call up");
-    status.set_source(Arc::new(h2::Error::from(h2::Reason::CANCEL)));
-    status
 }
 
 const fn too_large(bytes: u64, limit: u64) -> FactoryError {

@@ -7,17 +7,15 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
 use tonic::{Code, Status};
 
 use crate::call::status_of;
 use crate::connection::Slot;
 use crate::deadline::Timer;
 use crate::error::FactoryError;
-use crate::http3::Answer;
 use crate::message_meter::MessageMeter;
 use crate::meter::Recorder;
-use crate::request_body::Interest;
+use crate::{http2, http3};
 
 /// The body of an answer. Dropped before its end, it takes the call back: the server is told.
 pub struct ResponseBody {
@@ -32,7 +30,6 @@ struct Open {
     meter: MessageMeter,
     timer: Option<Timer>,
     recorder: Recorder,
-    _interest: Option<Interest>,
 }
 
 /// A part of the answer, or why there is none.
@@ -41,25 +38,25 @@ type Part = Result<Frame<Bytes>, Arc<FactoryError>>;
 /// Where the bytes come from.
 #[derive(Debug)]
 pub(crate) enum Source {
-    Http2(Incoming),
-    Http3(Answer),
+    Http2(http2::Answer),
+    Http3(http3::Answer),
 }
 
 /// What its transport says of an answer that was broken off.
 #[derive(Debug)]
 pub(crate) enum Broken {
-    Http2(hyper::Error),
+    Http2(h2::Error),
     Http3(h3::error::StreamError),
 }
 
 impl ResponseBody {
     pub(crate) fn new(
         source: Source,
-        (slot, interest): (Slot, Option<Interest>),
+        slot: Slot,
         meter: MessageMeter,
         (timer, recorder): (Option<Timer>, Recorder),
     ) -> Self {
-        Self { open: Some(Open { source, slot, meter, timer, recorder, _interest: interest }) }
+        Self { open: Some(Open { source, slot, meter, timer, recorder }) }
     }
 }
 
@@ -72,9 +69,7 @@ impl Open {
             return Poll::Ready(Some(Err(Arc::new(FactoryError::Deadline { endpoint, after }))));
         }
         let frame = match &mut self.source {
-            Source::Http2(incoming) => {
-                ready!(Pin::new(incoming).poll_frame(cx)).map(|frame| frame.map_err(Broken::Http2))
-            }
+            Source::Http2(answer) => ready!(answer.poll_frame(cx)).map(|frame| frame.map_err(Broken::Http2)),
             Source::Http3(answer) => ready!(answer.poll_frame(cx)).map(|frame| frame.map_err(Broken::Http3)),
         };
         Poll::Ready(frame.map(|frame| {
@@ -124,7 +119,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.open {
             None => true,
-            Some(Open { source: Source::Http2(incoming), .. }) => incoming.is_end_stream(),
+            Some(Open { source: Source::Http2(answer), .. }) => answer.is_end_stream(),
             Some(Open { source: Source::Http3(_), .. }) => false,
         }
     }

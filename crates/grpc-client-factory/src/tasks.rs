@@ -1,7 +1,8 @@
 //! The tasks of one factory.
 
-use std::future::Future;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::future::{Future, poll_fn};
+use std::sync::{Mutex, PoisonError, Weak};
+use std::task::Poll;
 
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
@@ -52,33 +53,23 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// Starts hyper's tasks for one connection among those of the factory.
-#[derive(Debug, Clone)]
-pub(crate) struct Spawner {
-    tasks: Weak<Tasks>,
-    /// The first task, which owns the socket.
-    first: Arc<OnceLock<AbortHandle>>,
-}
+/// Sends the rest of a request. It ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Pump(AbortHandle);
 
-impl Spawner {
-    pub(crate) fn new(tasks: Weak<Tasks>) -> Self {
-        Self { tasks, first: Arc::default() }
-    }
-
-    /// Closes the socket, and with it all streams of the connection.
-    pub(crate) fn cut(&self) {
-        if let Some(first) = self.first.get() {
-            first.abort();
-        }
-    }
-}
-
-impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Spawner {
-    fn execute(&self, task: F) {
+impl Pump {
+    /// Sends as far as it goes at once; if something is left, makes a task of it.
+    pub(crate) async fn begin(tasks: &Weak<Tasks>, sending: impl Future<Output = ()> + Send + 'static) -> Option<Self> {
+        let mut sending = Box::pin(sending);
+        let is_sent = poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx).is_ready())).await;
         // Without a factory there is nobody who waits for it.
-        if let Some(tasks) = self.tasks.upgrade() {
-            let handle = tasks.spawn(task);
-            self.first.get_or_init(|| handle);
-        }
+        let tasks = if is_sent { None } else { tasks.upgrade() };
+        tasks.map(|tasks| Self(tasks.spawn(sending)))
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
