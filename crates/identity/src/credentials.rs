@@ -201,6 +201,16 @@ impl Credentials {
         Arc::new(config)
     }
 
+    /// Returns [`Credentials::server_config_noting`] that also refuses whom [`Credentials::verify_peer`] refuses, in the handshake:
+    /// the client reads the alert `access_denied`, whichever protocol it speaks, and [`Presented::refused`] has the reason.
+    #[must_use]
+    pub fn server_config_admitting(&self, alpn: &[&[u8]], presented: &Presented) -> Arc<ServerConfig> {
+        let verifier = self.verifier.admitting(self.spiffe_id.clone(), presented.clone());
+        let mut config = server_base(verifier, Arc::clone(&self.certified));
+        config.alpn_protocols = owned(alpn);
+        Arc::new(config)
+    }
+
     /// Returns who the peer is, if it is of our trust domain and our cluster.
     ///
     /// `chain` is what the peer showed in a handshake made with our configurations, leaf first: that

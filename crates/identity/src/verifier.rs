@@ -8,10 +8,12 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_sig
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 
+use crate::peer;
 use crate::presented::Presented;
 use crate::revocations::Revocations;
+use crate::spiffe::SpiffeId;
 
 /// Which side of a connection somebody is on; their certificate must be good for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub(crate) struct ChainVerifier {
     revocations: Revocations,
     /// Where what clients show is noted.
     presented: Option<Presented>,
+    /// Clients that this node takes no connections from are refused.
+    admits_to: Option<SpiffeId>,
 }
 
 impl ChainVerifier {
@@ -47,7 +51,7 @@ impl ChainVerifier {
             .build()
             .expect("there is a trust anchor, and no revocation list that could be malformed");
         let algorithms = provider.signature_verification_algorithms;
-        Self { roots, clients, algorithms, revocations, presented: None }
+        Self { roots, clients, algorithms, revocations, presented: None, admits_to: None }
     }
 
     pub(crate) fn with_revocations(&self, revocations: Revocations) -> Self {
@@ -56,6 +60,11 @@ impl ChainVerifier {
 
     pub(crate) fn noting(&self, presented: Presented) -> Self {
         Self { presented: Some(presented), ..self.clone() }
+    }
+
+    /// Lets in only clients that `own` takes connections from.
+    pub(crate) fn admitting(&self, own: SpiffeId, presented: Presented) -> Self {
+        Self { admits_to: Some(own), ..self.noting(presented) }
     }
 
     pub(crate) const fn algorithms(&self) -> WebPkiSupportedAlgorithms {
@@ -94,6 +103,18 @@ impl ChainVerifier {
                 verify_server_cert_signed_by_trust_anchor(&leaf, &self.roots, intermediates, now, self.algorithms.all)
             }
         }
+    }
+}
+
+impl ChainVerifier {
+    fn admit(&self, leaf: &CertificateDer<'_>) -> Result<(), Error> {
+        let Some(own) = &self.admits_to else { return Ok(()) };
+        let Err(refused) = peer::verify(own, std::slice::from_ref(leaf)) else { return Ok(()) };
+        if let Some(presented) = &self.presented {
+            presented.refuse(refused);
+        }
+        // The alert `access_denied`: a good certificate, and not for us (RFC 8446 §6.2).
+        Err(CertificateError::ApplicationVerificationFailure.into())
     }
 }
 
@@ -148,6 +169,7 @@ impl ClientCertVerifier for ChainVerifier {
             presented.note(end_entity);
         }
         self.verify(Side::Client, end_entity, intermediates, now)?;
+        self.admit(end_entity)?;
         Ok(ClientCertVerified::assertion())
     }
 

@@ -23,6 +23,16 @@ pub(crate) struct Applicant {
 }
 
 impl Applicant {
+    /// Counts a handshake that failed, for `reason` if TLS has one; logs it if that is who they are or are not.
+    pub(crate) fn turned_away(&self, reason: Option<RefusalReason>, error: &(dyn Error + 'static)) {
+        match (self.presented.refused(), reason) {
+            // TLS has but one word for all of these.
+            (Some(refused), _) => self.refused(refused.reason(), refused),
+            (None, Some(reason)) => self.refused(reason, error),
+            (None, None) => self.failed("connection_lost", error),
+        }
+    }
+
     /// Counts and logs that they were not let in, because of who they are or are not.
     pub(crate) fn refused(&self, reason: RefusalReason, error: &(dyn Error + 'static)) {
         let Self { address, transport, presented } = self;

@@ -60,7 +60,7 @@ async fn admit<S>(
     let applicant = Applicant { address, transport: "quic", presented: Presented::default() };
     let credentials = shared.source.current();
     let revocations = credentials.revocations().version();
-    match QuicServerConfig::try_from(credentials.server_config_noting(&[HTTP3], &applicant.presented)) {
+    match QuicServerConfig::try_from(credentials.server_config_admitting(&[HTTP3], &applicant.presented)) {
         Ok(crypto) => config.crypto = Arc::new(crypto),
         Err(error) => {
             applicant.failed("handshake", &error);
@@ -73,10 +73,7 @@ async fn admit<S>(
     let connection = match connected {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
-            match quic_reason(&error) {
-                Some(reason) => applicant.refused(reason, &error),
-                None => applicant.failed("connection_lost", &error),
-            }
+            applicant.turned_away(quic_reason(&error), &error);
             return None;
         }
         Err(elapsed) => {

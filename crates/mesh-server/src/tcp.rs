@@ -71,17 +71,14 @@ async fn admit<S>(
     }
     let credentials = shared.source.current();
     let revocations = credentials.revocations().version();
-    let acceptor = TlsAcceptor::from(credentials.server_config_noting(&[HTTP2, HTTP1], &applicant.presented));
+    let acceptor = TlsAcceptor::from(credentials.server_config_admitting(&[HTTP2, HTTP1], &applicant.presented));
     let accepted =
         timeout(shared.options.limits.handshake_timeout, acceptor.accept(read_ahead(tcp)).into_fallible()).await;
     drop(handshake);
     let tls = match accepted {
         Ok(Ok(tls)) => tls,
         Ok(Err((error, raw))) => {
-            match tls_reason(&error) {
-                Some(reason) => applicant.refused(reason, &error),
-                None => applicant.failed("connection_lost", &error),
-            }
+            applicant.turned_away(tls_reason(&error), &error);
             // In TLS 1.3 the client hears of its refusal after its own handshake is done.
             Linger::new(raw).hang_up().await;
             return None;

@@ -5,21 +5,24 @@ use std::net::{Ipv4Addr, SocketAddr};
 use futures_util::{TryStreamExt as _, stream};
 use grpc_client_factory::{Channel, FactoryError, Http3Mode, Profile, Protocol, Refuser, Target};
 use identity::{ExpectedPeer, RefusalReason};
-use mesh_server::{CancellationToken, DrainReport, Options, Server};
+use mesh_server::{CancellationToken, DrainReport, Handle, Options, Server};
 use test_authority::{Authority, Holder};
 use test_rpc::EchoService;
 use test_rpc::rpc::StreamRequest;
 use test_rpc::rpc::echo_client::EchoClient;
 use test_rpc::rpc::echo_server::EchoServer;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tonic::Code;
 use tonic::service::Routes;
 
+use crate::quic::Wire;
 use crate::support::{CLIENT, Outcome, SERVER, channel, credentials, factory, held, says};
 
 pub(crate) struct Mesh {
     authority: Authority,
     echo: EchoService,
+    handle: Handle,
     pub(crate) target: Target,
     shutdown: CancellationToken,
     running: JoinSet<DrainReport>,
@@ -31,15 +34,21 @@ impl Mesh {
         let options = Options { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..Options::default() };
         let server = Server::bind(options, credentials(&authority, SERVER))?;
         let target = Target::new(server.local_addr().into(), ExpectedPeer::Node(SERVER.parse()?));
-        let (echo, shutdown, mut running) = (EchoService::default(), CancellationToken::new(), JoinSet::new());
+        let (handle, echo, shutdown) = (server.handle(), EchoService::default(), CancellationToken::new());
+        let mut running = JoinSet::new();
         running.spawn(server.run(Routes::new(EchoServer::new(echo.clone())), shutdown.clone()));
-        Ok(Self { authority, echo, target, shutdown, running })
+        Ok(Self { authority, echo, handle, target, shutdown, running })
     }
 
     /// A channel of `holder` that speaks HTTP/3 or HTTP/2 only.
     pub(crate) fn channel(&self, holder: &Holder, mode: Http3Mode) -> Channel {
+        self.channel_with(holder, mode, |_| ())
+    }
+
+    fn channel_with(&self, holder: &Holder, mode: Http3Mode, change: impl FnOnce(&mut Profile)) -> Channel {
         let mut profile = Profile::control_plane();
         (profile.http3.mode, profile.retry.max_attempts) = (mode, 1);
+        change(&mut profile);
         let credentials = self.authority.credentials_with(holder).expect("credentials");
         channel(&factory(credentials, profile), &self.target)
     }
@@ -75,19 +84,20 @@ async fn every_shape_answers_and_cancellation_arrives_over_both() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_client_of_another_cluster_is_not_let_in_and_over_http3_it_hears_why() -> Outcome {
+async fn a_client_of_another_cluster_is_not_let_in_and_hears_why_over_both() -> Outcome {
     let mut mesh = Mesh::start()?;
     let own = mesh.authority.credentials(SERVER)?.spiffe_id().clone();
     mesh.target.peer = ExpectedPeer::Spiffe(own);
     let stranger = Holder { cluster: "other".to_owned(), ..Holder::new(CLIENT) };
-    let status = EchoClient::new(mesh.channel(&stranger, Http3Mode::Only)).unary(says("a")).await.unwrap_err();
-    let refusal = match FactoryError::of(&status) {
-        Some(FactoryError::Tls(failure)) => Some((failure.refuser, failure.reason)),
-        _ => None,
-    };
-    assert_eq!(refusal, Some((Refuser::Peer, RefusalReason::AccessDenied)), "{status}");
-    let lost = EchoClient::new(mesh.channel(&stranger, Http3Mode::Off)).unary(says("a")).await.unwrap_err();
-    assert_eq!((lost.code(), mesh.echo.calls().begun), (Code::Unavailable, 0), "{lost}");
+    for (mode, protocol) in BOTH {
+        let status = EchoClient::new(mesh.channel(&stranger, mode)).unary(says("a")).await.unwrap_err();
+        let refusal = match FactoryError::of(&status) {
+            Some(FactoryError::Tls(failure)) => Some((failure.protocol, failure.refuser, failure.reason)),
+            _ => None,
+        };
+        assert_eq!(refusal, Some((protocol, Refuser::Peer, RefusalReason::AccessDenied)), "{status}");
+        assert_eq!((status.code(), mesh.echo.calls().begun), (Code::Unauthenticated, 0), "{status}");
+    }
     Ok(())
 }
 
@@ -108,5 +118,52 @@ async fn a_server_that_stops_finishes_the_streams_of_both() -> Outcome {
     }
     let reports = mesh.running.join_all().await;
     assert_eq!(reports.iter().map(|report| report.cut_off).collect::<Vec<_>>(), [0]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_whose_packets_come_from_another_port_keeps_its_connection_and_its_calls() -> Outcome {
+    let mut mesh = Mesh::start()?;
+    let wire = Wire::start("127.0.0.1:0".parse()?, mesh.handle.local_addr()).await;
+    mesh.target.endpoint = wire.address.into();
+    let mut client = EchoClient::new(mesh.channel(&Holder::new(CLIENT), Http3Mode::Only));
+    let (say, said) = mpsc::channel(1);
+    let said = stream::unfold(said, |mut said| async move { Some((said.recv().await?, said)) });
+    let mut replies = client.chat(said).await?.into_inner();
+    for turn in 0..5 {
+        say.send(says("a")).await?;
+        assert_eq!(replies.message().await?.map(|reply| reply.index), Some(turn));
+        wire.move_on();
+    }
+    client.unary(says("b")).await?;
+    assert_eq!((mesh.handle.connections().len(), mesh.echo.calls().begun), (1, 2));
+    Ok(())
+}
+
+#[tokio::test]
+async fn four_hundred_callers_take_turns_on_eight_streams_though_some_give_up() -> Outcome {
+    for (mode, _) in BOTH {
+        let mesh = Mesh::start()?;
+        let channel = mesh.channel_with(&Holder::new(CLIENT), mode, |profile| {
+            (profile.http2.max_streams, profile.http3.max_streams) = (8, 8);
+        });
+        let mut callers = JoinSet::new();
+        for number in 0..400 {
+            let (mut client, echo) = (EchoClient::new(channel.clone()), mesh.echo.clone());
+            callers.spawn(async move {
+                let gives_up = number % 7 == 0;
+                tokio::select! {
+                    answer = client.unary(held()) => answer.map(|_| gives_up),
+                    // The first eight are at work by then, and nobody else.
+                    _ = echo.wait_for(|calls| calls.running() == 8), if gives_up => Ok(true),
+                }
+            });
+        }
+        mesh.echo.wait_for(|calls| calls.dropped > 0).await;
+        mesh.echo.release();
+        let outcomes: Vec<_> = callers.join_all().await.into_iter().collect::<Result<_, _>>()?;
+        assert_eq!(outcomes.iter().filter(|gave_up| **gave_up).count(), 58);
+        assert_eq!(mesh.handle.connections().len(), 1);
+    }
     Ok(())
 }

@@ -22,7 +22,7 @@ use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime};
 use test_rpc::EchoService;
 use test_rpc::rpc::echo_server::EchoServer;
 use tokio::net::UdpSocket;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tonic::Status;
 use tonic::codegen::Service;
@@ -143,19 +143,25 @@ impl Body for Incoming3 {
 
 /// Carries packets between one client and a server, until it is told to swallow those of the client.
 pub(crate) struct Wire {
+    pub(crate) address: SocketAddr,
     swallows: Arc<AtomicBool>,
+    moves: Arc<Notify>,
     _tasks: JoinSet<()>,
 }
 
 impl Wire {
     pub(crate) async fn start(from: SocketAddr, to: SocketAddr) -> Self {
         let near = UdpSocket::bind(from).await.expect("the port of TCP");
-        let far = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
-        far.connect(to).await.expect("loopback");
-        let swallows = Arc::new(AtomicBool::new(false));
+        let address = near.local_addr().expect("an address");
+        let (swallows, moves) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
         let mut tasks = JoinSet::new();
-        tasks.spawn(carry(near, far, Arc::clone(&swallows)));
-        Self { swallows, _tasks: tasks }
+        tasks.spawn(carry(near, to, Arc::clone(&swallows), Arc::clone(&moves)));
+        Self { address, swallows, moves, _tasks: tasks }
+    }
+
+    /// Lets the client's packets come from another port from now on, as a NAT does that has forgotten it.
+    pub(crate) fn move_on(&self) {
+        self.moves.notify_one();
     }
 
     /// Loses what the client sends from now on. What the server sends still arrives.
@@ -164,7 +170,14 @@ impl Wire {
     }
 }
 
-async fn carry(near: UdpSocket, far: UdpSocket, swallows: Arc<AtomicBool>) {
+async fn towards(to: SocketAddr) -> UdpSocket {
+    let far = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    far.connect(to).await.expect("loopback");
+    far
+}
+
+async fn carry(near: UdpSocket, to: SocketAddr, swallows: Arc<AtomicBool>, moves: Arc<Notify>) {
+    let mut far = towards(to).await;
     let (mut there, mut back) = (vec![0; 65_536], vec![0; 65_536]);
     let mut client = None;
     loop {
@@ -174,6 +187,10 @@ async fn carry(near: UdpSocket, far: UdpSocket, swallows: Arc<AtomicBool>) {
                 if !swallows.load(Ordering::SeqCst) {
                     drop(far.send(&there[..bytes]).await);
                 }
+            }
+            () = moves.notified() => {
+                // Bound while the old one is still there: a port of its own.
+                far = towards(to).await;
             }
             Ok(bytes) = far.recv(&mut back) => {
                 if let Some(client) = client {

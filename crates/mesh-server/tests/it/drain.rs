@@ -128,6 +128,21 @@ async fn an_idle_server_stops_at_once() -> Outcome {
 }
 
 #[tokio::test]
+async fn a_server_that_has_stopped_has_given_its_port_back() -> Outcome {
+    let served = Served::start()?;
+    let address = served.address();
+    for by in [By::Tonic, By::Http3] {
+        served.client(by).await?.unary(says("a")).await?;
+    }
+    served.stop().await?;
+    let next = Served::start_with(Options { address, ..options() })?;
+    for by in [By::Tonic, By::Http3] {
+        assert_eq!(next.client(by).await?.unary(says("b")).await?.into_inner().payload, "b");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_old_connection_over_quic_finishes_its_calls_and_is_closed() -> Outcome {
     let served = Served::start_with(Options { max_connection_age: Some(Duration::from_millis(50)), ..options() })?;
     let credentials = served.authority.credentials("client")?;

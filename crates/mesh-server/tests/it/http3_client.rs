@@ -44,7 +44,14 @@ struct Answering {
 }
 
 pub(crate) async fn dial(address: SocketAddr, credentials: &Credentials) -> Result<quinn::Connection, BoxError> {
-    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(credentials.client_config(&[b"h3"]))?));
+    dial_with(address, credentials.client_config(&[b"h3"])).await
+}
+
+pub(crate) async fn dial_with(
+    address: SocketAddr,
+    tls: Arc<rustls::ClientConfig>,
+) -> Result<quinn::Connection, BoxError> {
+    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
     config.transport_config(Arc::new(QuicOptions::default().transport_config()));
     let mut endpoint = Endpoint::client(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     endpoint.set_default_client_config(config);

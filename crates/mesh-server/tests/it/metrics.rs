@@ -6,7 +6,7 @@ use ::metrics::set_default_local_recorder;
 use mesh_server::{Limits, Options};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use telemetry::{Kind, catalogue};
-use test_authority::Authority;
+use test_authority::{Authority, Holder};
 use test_rpc::rpc::{EchoRequest, Failure};
 use tokio::time::timeout;
 
@@ -32,6 +32,7 @@ fn expected() -> BTreeSet<String> {
     let connections = [
         "grpc_inbound_address_checks_total 2".to_owned(),
         "grpc_inbound_handshake_failures_total{transport=\"tcp\",reason=\"unknown_ca\"} 1".to_owned(),
+        "grpc_inbound_handshake_failures_total{transport=\"tcp\",reason=\"wrong_cluster\"} 1".to_owned(),
     ];
     of("http2").into_iter().chain(of("http3")).chain(connections).collect()
 }
@@ -84,6 +85,9 @@ async fn every_call_is_counted_once_by_how_it_ended() -> Outcome {
     }
     let stranger = Authority::new()?.credentials("stranger")?;
     served.client_of(By::Http2, &stranger).await.err().ok_or("a stranger was let in")?;
+    let neighbour = Holder { cluster: "other".to_owned(), ..Holder::new("neighbour") };
+    // It believes to be connected until it has heard.
+    drop(served.client_of(By::Http2, &*served.authority.credentials_with(&neighbour)?).await);
     let all_counted = async {
         while counted(&metrics.render()) != expected() {
             tokio::task::yield_now().await;

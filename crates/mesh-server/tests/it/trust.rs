@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use identity::{CredentialSource as _, Credentials, RefusalReason, refusal_reason, refusal_reason_of_alert};
 use quinn::ConnectionError;
+use rustls::client::Resumption;
+use rustls::{ClientConfig, HandshakeKind};
 use test_authority::{Authority, Holder};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Code;
@@ -12,18 +14,14 @@ use tonic::Code;
 use crate::fixture::{BoxError, By, Outcome, Served, held, says, within};
 use crate::{http3_client, tcp_client};
 
-/// Returns the alert that a client over TCP is sent after its own handshake is done; `None` if it is just hung up on.
-async fn refusal_by_tcp(served: &Served, credentials: &Credentials) -> Result<Option<RefusalReason>, BoxError> {
-    let mut tls = tcp_client::connect(served.address(), credentials.client_config(&[b"h2"])).await?;
+/// Returns the alert that a client over TCP is sent after its own handshake is done.
+async fn refusal_by_tcp(served: &Served, config: Arc<ClientConfig>) -> Result<RefusalReason, BoxError> {
+    let mut tls = tcp_client::connect(served.address(), config).await?;
     // What a client does that believes it is connected.
     tls.write_all(&[0; 32 * 1024]).await?;
-    let refusal = match within("the refusal", tls.read_to_end(&mut Vec::new())).await {
-        Ok(_) => None,
-        Err(error) => {
-            let alert = error.get_ref().and_then(|inner| inner.downcast_ref());
-            Some(refusal_reason(alert.ok_or_else(|| format!("no alert but {error}"))?))
-        }
-    };
+    let error = within("the refusal", tls.read_to_end(&mut Vec::new())).await.expect_err("it is refused");
+    let alert = error.get_ref().and_then(|inner| inner.downcast_ref());
+    let refusal = refusal_reason(alert.ok_or_else(|| format!("no alert but {error}"))?);
     // The server still reads. Had it closed, the first of these would be answered with a reset, and the second fail.
     let (mut tcp, _) = tls.into_inner();
     tcp.write_all(b"late").await?;
@@ -32,21 +30,20 @@ async fn refusal_by_tcp(served: &Served, credentials: &Credentials) -> Result<Op
 }
 
 /// Returns why a client over QUIC is refused, in the same words.
-async fn refusal_by_quic(served: &Served, credentials: &Credentials) -> Result<Option<RefusalReason>, BoxError> {
-    let connection = http3_client::dial(served.address(), credentials).await?;
+async fn refusal_by_quic(served: &Served, config: Arc<ClientConfig>) -> Result<RefusalReason, BoxError> {
+    let connection = http3_client::dial_with(served.address(), config).await?;
     match within("the refusal", connection.closed()).await {
         ConnectionError::ConnectionClosed(close) => {
             let alert = u8::try_from(u64::from(close.error_code) - 0x100)?;
-            Ok(Some(refusal_reason_of_alert(alert, str::from_utf8(&close.reason)?)))
+            Ok(refusal_reason_of_alert(alert, str::from_utf8(&close.reason)?))
         }
-        ConnectionError::ApplicationClosed(close) if close.error_code.into_inner() == 0x131 => Ok(None),
         other => Err(other.into()),
     }
 }
 
-async fn check_refused(served: &Served, credentials: &Credentials, reason: Option<RefusalReason>) -> Outcome {
-    assert_eq!(refusal_by_tcp(served, credentials).await?, reason, "over TCP");
-    assert_eq!(refusal_by_quic(served, credentials).await?, reason, "over QUIC");
+async fn check_refused(served: &Served, credentials: &Credentials, reason: RefusalReason) -> Outcome {
+    assert_eq!(refusal_by_tcp(served, credentials.client_config(&[b"h2"])).await?, reason, "over TCP");
+    assert_eq!(refusal_by_quic(served, credentials.client_config(&[b"h3"])).await?, reason, "over QUIC");
     Ok(())
 }
 
@@ -55,13 +52,12 @@ async fn strangers_read_why_they_are_refused() -> Outcome {
     let served = Served::start()?;
     let theirs = Authority::new()?;
     let stranger = Holder { also_trusts: vec![served.authority.trust_bundle_pem()], ..Holder::new("stranger") };
-    check_refused(&served, &*theirs.credentials_with(&stranger)?, Some(RefusalReason::UnknownCa)).await?;
+    check_refused(&served, &*theirs.credentials_with(&stranger)?, RefusalReason::UnknownCa).await?;
     let hour = Duration::from_secs(3600);
     let late = Holder { age: 3 * hour, lifetime: hour, ..Holder::new("late") };
-    check_refused(&served, &*served.authority.credentials_with(&late)?, Some(RefusalReason::Expired)).await?;
+    check_refused(&served, &*served.authority.credentials_with(&late)?, RefusalReason::Expired).await?;
     let neighbour = Holder { cluster: "other".to_owned(), ..Holder::new("neighbour") };
-    // Its certificate is good, so TLS has nothing against it.
-    check_refused(&served, &*served.authority.credentials_with(&neighbour)?, None).await?;
+    check_refused(&served, &*served.authority.credentials_with(&neighbour)?, RefusalReason::AccessDenied).await?;
     assert_eq!(served.echo.calls().begun, 0);
     Ok(())
 }
@@ -89,7 +85,7 @@ async fn check_revoked(by: By) -> Outcome {
     within("the handler to be dropped", served.echo.wait_for(|calls| calls.dropped == 1)).await;
     served.wait_for_connections(1).await;
     assert_eq!(other.unary(says("b")).await?.into_inner().payload, "b");
-    check_refused(&served, &credentials, Some(RefusalReason::Revoked)).await
+    check_refused(&served, &credentials, RefusalReason::Revoked).await
 }
 
 #[tokio::test]
@@ -141,12 +137,29 @@ async fn a_sweep_finds_nobody_while_all_are_trusted() -> Outcome {
 async fn a_client_without_a_certificate_is_told_to_bring_one() -> Outcome {
     let served = Served::start()?;
     let credentials = served.authority.credentials("client")?;
-    let mut anonymous = (*credentials.client_config(&[b"h2"])).clone();
-    anonymous.client_auth_cert_resolver = Arc::new(Nobody);
-    let mut tls = tcp_client::connect(served.address(), Arc::new(anonymous)).await?;
-    let error = within("the refusal", tls.read_to_end(&mut Vec::new())).await.expect_err("it is refused");
-    let alert = error.get_ref().and_then(|inner| inner.downcast_ref()).ok_or("no alert")?;
-    assert_eq!(refusal_reason(alert), RefusalReason::NoCertificate);
+    let anonymous = |alpn| {
+        let mut config = (*credentials.client_config(&[alpn])).clone();
+        config.client_auth_cert_resolver = Arc::new(Nobody);
+        Arc::new(config)
+    };
+    assert_eq!(refusal_by_tcp(&served, anonymous(b"h2")).await?, RefusalReason::NoCertificate);
+    assert_eq!(refusal_by_quic(&served, anonymous(b"h3")).await?, RefusalReason::NoCertificate);
+    assert_eq!(served.echo.calls().begun, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_would_resume_its_session_shows_its_certificate_again() -> Outcome {
+    let served = Served::start()?;
+    let mut resuming = (*served.authority.credentials("client")?.client_config(&[b"h2"])).clone();
+    resuming.resumption = Resumption::in_memory_sessions(8);
+    let resuming = Arc::new(resuming);
+    for _ in 0..2 {
+        let mut tls = tcp_client::connect(served.address(), Arc::clone(&resuming)).await?;
+        // The head of the server's first frame: a ticket would have come before it.
+        within("settings", tls.read_exact(&mut [0; 9])).await?;
+        assert_eq!(tls.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
+    }
     Ok(())
 }
 
