@@ -13,3 +13,5 @@ mod quic;
 mod retries;
 mod spans;
 mod support;
+mod tap;
+mod wire;
