@@ -9,11 +9,12 @@ use tonic::Code;
 use crate::connection::Slot;
 use crate::deadline::{Deadline, GRPC_TIMEOUT, Timer};
 use crate::error::FactoryError;
+use crate::hedging::{Attempted, HedgingOptions, race};
 use crate::http2::Unanswered;
 use crate::link::Link;
 use crate::message_meter::MessageMeter;
 use crate::meter::Recorder;
-use crate::request_body::{Fault, RequestBody};
+use crate::request_body::{Fault, RequestBody, Whole};
 use crate::response_body::{ResponseBody, Source};
 use crate::retry::Pushback;
 use crate::span::CallSpan;
@@ -26,9 +27,16 @@ const UNSENT_MAX: u32 = 4;
 /// How often a call is sent again that a server says it took no notice of (gRFC A6).
 const REFUSED_MAX: u32 = 1;
 
-pub(crate) const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// Tells the server how many attempts there were before this one.
+pub(crate) fn tell_attempts(headers: &mut HeaderMap, before: u32) {
+    if before > 0 {
+        headers.insert(PREVIOUS_ATTEMPTS, before.into());
+    }
+}
 
 /// Returns the status that headers or trailers hold.
 pub(crate) fn status_of(headers: &HeaderMap) -> Option<Code> {
@@ -54,7 +62,7 @@ pub(crate) fn judge(result: &Result<Answer, Arc<FactoryError>>) -> (Code, Pushba
 }
 
 /// Everything of a request but its body.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
@@ -112,7 +120,55 @@ impl Call {
     ///
     /// # Cancel safety
     /// Dropping the future takes the call back: the server is told.
-    pub(crate) async fn run(mut self, mut body: RequestBody, span: &CallSpan) -> Result<Answer, Arc<FactoryError>> {
+    pub(crate) async fn run(self, body: RequestBody, span: &CallSpan) -> Result<Answer, Arc<FactoryError>> {
+        let link = Arc::clone(&self.link);
+        if let Some(hedging) = link.profile().hedging_of(self.head.uri.path())
+            && let Some(request) = body.whole()
+        {
+            return Box::pin(self.hedged(hedging, &request, span)).await;
+        }
+        self.retried(body, span).await
+    }
+
+    /// Makes the call several times at once.
+    async fn hedged(
+        self,
+        hedging: &HedgingOptions,
+        request: &Whole,
+        span: &CallSpan,
+    ) -> Result<Answer, Arc<FactoryError>> {
+        let begin = |before: u32| {
+            let (call, body) = (self.again(before), request.body());
+            if before > 0 {
+                self.link.meter().retries_hedge.increment(1);
+                span.resent(before);
+            }
+            Some(async move {
+                let result = call.attempt(body).await;
+                let (code, pushback) = judge(&result);
+                Attempted { result, code, pushback }
+            })
+        };
+        let decided = race(hedging, self.link.budget(), begin).await;
+        let result = decided.expect("the first attempt is always made");
+        if judge(&result).0 == Code::Ok {
+            self.link.did_well();
+        }
+        result
+    }
+
+    /// Returns the call as it is made now, after so many attempts.
+    fn again(&self, before: u32) -> Self {
+        let Self { link, head, deadline } = self;
+        let (mut head, now) = (head.clone(), Instant::now());
+        tell_attempts(&mut head.headers, before);
+        if let Some(deadline) = deadline.filter(|_| before > 0) {
+            head.headers.insert(GRPC_TIMEOUT, deadline.header(now));
+        }
+        Self { link: Arc::clone(link), head, deadline: *deadline }
+    }
+
+    async fn retried(mut self, mut body: RequestBody, span: &CallSpan) -> Result<Answer, Arc<FactoryError>> {
         let mut attempts: u32 = 0;
         loop {
             attempts += 1;
@@ -134,7 +190,7 @@ impl Call {
             sleep_until(next).await;
             span.resent(attempts);
             body = again;
-            self.head.headers.insert(PREVIOUS_ATTEMPTS, attempts.into());
+            tell_attempts(&mut self.head.headers, attempts);
             if let Some(deadline) = &self.deadline {
                 self.head.headers.insert(GRPC_TIMEOUT, deadline.header(next));
             }

@@ -83,6 +83,10 @@ impl Link {
         self.profile.retry.next(&self.budget, attempts, code, pushback, random)
     }
 
+    pub(crate) const fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// Takes in a call that did well.
     pub(crate) fn did_well(&self) {
         self.budget.refill(&self.profile.retry);

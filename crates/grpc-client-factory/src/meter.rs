@@ -57,6 +57,7 @@ pub(crate) struct Meter {
     pub(crate) fallbacks_stalled: Counter,
     pub(crate) retries_transparent: Counter,
     pub(crate) retries_policy: Counter,
+    pub(crate) retries_hedge: Counter,
 }
 
 /// Handles of the metrics of one protocol.
@@ -84,6 +85,7 @@ impl Meter {
             fallbacks_stalled: fallbacks("stalled"),
             retries_transparent: retries("transparent"),
             retries_policy: retries("policy"),
+            retries_hedge: retries("hedge"),
             profile,
         }
     }

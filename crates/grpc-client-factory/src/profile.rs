@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use h3_transport::QuicOptions;
 
+use crate::hedging::HedgingOptions;
 use crate::http3_mode::Http3Mode;
 use crate::retry::RetryOptions;
 
@@ -34,6 +35,9 @@ pub struct Profile {
     pub max_receive_bytes: usize,
     /// When calls are made again that have failed.
     pub retry: RetryOptions,
+    /// When calls are sent once more before they have failed; `None` is never. Both planes: `None`. Attempts share the budget of
+    /// [`Profile::retry`].
+    pub hedging: Option<HedgingOptions>,
     /// Connections over HTTP/2.
     pub http2: Http2Options,
     /// Connections over HTTP/3, and when there are any.
@@ -101,6 +105,7 @@ impl Profile {
             max_send_bytes: 4 * MIB as usize,
             max_receive_bytes: 4 * MIB as usize,
             retry: RetryOptions { max_attempts: 4, ..RetryOptions::default() },
+            hedging: None,
             http2: Http2Options {
                 max_streams: 256,
                 stream_window: 256 * KIB,
@@ -191,7 +196,16 @@ impl Profile {
         within("retry.backoff_max", self.retry.backoff_max, self.retry.backoff_min, s(300))?;
         number("retry.budget", self.retry.budget.into(), 1, 1_000)?;
         number("retry.refill_thousandths", self.retry.refill_thousandths.into(), 1, 1_000)?;
+        if let Some(hedging) = &self.hedging {
+            number("hedging.max_attempts", hedging.max_attempts.into(), 2, 5)?;
+            within("hedging.delay", hedging.delay, Duration::ZERO, s(60))?;
+        }
         self.http3.check()
+    }
+
+    /// Returns how calls to the method at `path` are hedged, if they are.
+    pub(crate) fn hedging_of(&self, path: &str) -> Option<&HedgingOptions> {
+        self.hedging.as_ref().filter(|hedging| hedging.covers(path))
     }
 }
 
@@ -279,6 +293,13 @@ mod tests {
         check(
             |profile| profile.reconnect_max = Duration::from_millis(49),
             "`reconnect_max` is 49ms, not from 50ms to 300s",
+        );
+        check(
+            |profile| {
+                let all = HedgingOptions::new(crate::hedging::HedgedMethods::All);
+                profile.hedging = Some(HedgingOptions { max_attempts: 1, ..all });
+            },
+            "`hedging.max_attempts` is 1, not from 2 to 5",
         );
         check(|profile| profile.max_send_bytes = 0, "`max_send_bytes` is 0, not from 1 to 4294967295");
     }

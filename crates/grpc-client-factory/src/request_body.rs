@@ -39,6 +39,17 @@ impl Fault {
     }
 }
 
+/// A request that is there as a whole.
+#[derive(Debug)]
+pub(crate) struct Whole(Option<Bytes>);
+
+impl Whole {
+    /// Returns it to be sent once more.
+    pub(crate) fn body(&self) -> RequestBody {
+        RequestBody::Whole(self.0.clone())
+    }
+}
+
 impl RequestBody {
     /// Looks at the beginning of `body`. If that is all of it, as with any call that sends one message, it is kept for the case that
     /// it has to be sent again, and goes out in one piece that also ends the stream. Does not wait for a body that is not ready.
@@ -77,6 +88,14 @@ impl RequestBody {
         match self {
             Self::Whole(_) => None,
             Self::Stream { fault, .. } => Some(fault.clone()),
+        }
+    }
+
+    /// Returns what it takes to send it as often as one likes, if it is there as a whole.
+    pub(crate) fn whole(&self) -> Option<Whole> {
+        match self {
+            Self::Whole(message) => Some(Whole(message.clone())),
+            Self::Stream { .. } => None,
         }
     }
 

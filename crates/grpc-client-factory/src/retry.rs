@@ -83,8 +83,13 @@ impl Budget {
     }
 
     /// Takes in one that failed. Returns whether there is enough left for another attempt.
-    fn spend(&self) -> bool {
+    pub(crate) fn spend(&self) -> bool {
         self.change(|left| left.saturating_sub(1000)) > self.most / 2
+    }
+
+    /// Returns whether there is enough left for another attempt.
+    pub(crate) fn has_enough(&self) -> bool {
+        self.left.load(Ordering::Relaxed) > self.most / 2
     }
 
     fn change(&self, change: impl Fn(u32) -> u32) -> u32 {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use http::request::Parts;
 use peers_core::{Http3Learned, PeerKey, PickCx, PickError};
 use tokio::time::{Instant, sleep_until};
@@ -9,11 +10,12 @@ use tonic::Code;
 
 use crate::balanced::body::Leased;
 use crate::balanced::{Affinity, Balanced, outcome};
-use crate::call::{Answer, Call, PREVIOUS_ATTEMPTS, judge};
+use crate::call::{Answer, Call, judge, tell_attempts};
 use crate::deadline::{Deadline, GRPC_TIMEOUT, Timer};
 use crate::error::FactoryError;
+use crate::hedging::{Attempted, HedgingOptions, race};
 use crate::link::Link;
-use crate::request_body::RequestBody;
+use crate::request_body::{RequestBody, Whole};
 use crate::retry::Pushback;
 use crate::span::CallSpan;
 use crate::target::Protocol;
@@ -40,22 +42,68 @@ pub(crate) type Answered = (Answer, Option<Leased>);
 
 impl Attempts<'_> {
     /// Makes the call. A peer that has not seen it is left for another at once; one that has failed is left as the profile's retries
-    /// allow.
+    /// allow; one that takes long is joined by others as its hedging allows.
     ///
     /// # Cancel safety
     /// Dropping the future takes the call back; nothing is learned about the peer.
-    pub(crate) async fn run(&mut self, mut body: RequestBody) -> Result<Answered, Arc<FactoryError>> {
+    pub(crate) async fn run(&mut self, body: RequestBody) -> Result<Answered, Arc<FactoryError>> {
+        if let Some(hedging) = self.balanced.profile.hedging_of(self.parts.uri.path())
+            && let Some(request) = body.whole()
+        {
+            return Box::pin(self.hedged(hedging, &request)).await;
+        }
+        self.one_by_one(body).await
+    }
+
+    /// Makes the call with several peers at once. Of those whose answer is not waited for, nothing is learned.
+    async fn hedged(&self, hedging: &HedgingOptions, request: &Whole) -> Result<Answered, Arc<FactoryError>> {
+        let mut first = Some(self.pick(&[]).map_err(|error| self.nobody(error))?);
+        let mut tried = Vec::new();
+        let begin = |before: u32| {
+            // With nobody else to ask, the attempts under way are all there are.
+            let another = first.take().map_or_else(|| self.pick(&tried), Ok);
+            let Ok(leased) = another else { return None };
+            let (body, headers) = (request.body(), self.headers(before));
+            tried.push(leased.key());
+            if before > 0 {
+                self.balanced.meter.retries_hedge.increment(1);
+                self.span.resent(before);
+            }
+            Some(async move {
+                // The first to be late decides for all: they have one deadline.
+                let mut timer = self.deadline.map(Timer::new);
+                let (result, code, pushback) = self.attempt(leased, headers, body, timer.as_mut()).await;
+                Attempted { result, code, pushback }
+            })
+        };
+        let decided = race(hedging, &self.balanced.budget, begin).await;
+        let result = decided.expect("there is a first peer");
+        if result.as_ref().is_ok_and(|(answer, _)| answer.code().is_none_or(|code| code == Code::Ok)) {
+            self.balanced.did_well();
+        }
+        result
+    }
+
+    /// Returns the headers of an attempt after so many others.
+    fn headers(&self, before: u32) -> HeaderMap {
+        let mut headers = self.parts.headers.clone();
+        tell_attempts(&mut headers, before);
+        if let Some(own) = self.own.filter(|_| before > 0) {
+            headers.insert(GRPC_TIMEOUT, own.header(Instant::now()));
+        }
+        headers
+    }
+
+    async fn one_by_one(&mut self, mut body: RequestBody) -> Result<Answered, Arc<FactoryError>> {
         let (mut attempts, mut moves) = (1, 0);
         let mut leased = self.pick_another().map_err(|error| self.nobody(error))?;
         loop {
             self.tried.push(leased.key());
             let replay = body.replay();
-            let (result, pushback) = self.attempt(leased, body).await;
+            let mut timer = self.timer.take();
+            let (result, code, pushback) = self.attempt(leased, self.parts.headers.clone(), body, timer.as_mut()).await;
+            self.timer = timer;
             let Some(again) = replay else { return result };
-            let code = match &result {
-                Ok((answer, _)) => answer.code().unwrap_or(Code::Ok),
-                Err(error) => error.code(),
-            };
             if code == Code::Ok {
                 self.balanced.did_well();
                 return result;
@@ -74,7 +122,7 @@ impl Attempts<'_> {
                 drop(result);
                 self.balanced.meter.retries_policy.increment(1);
                 sleep_until(next).await;
-                self.parts.headers.insert(PREVIOUS_ATTEMPTS, attempts.into());
+                tell_attempts(&mut self.parts.headers, attempts);
                 attempts += 1;
                 leased = self.pick_again().map_err(|error| self.nobody(error))?;
             }
@@ -88,11 +136,13 @@ impl Attempts<'_> {
 
     /// Tries the call with one peer, and reports what that has shown unless it takes the whole answer to know.
     async fn attempt(
-        &mut self,
+        &self,
         mut leased: Leased,
+        headers: HeaderMap,
         body: RequestBody,
-    ) -> (Result<Answered, Arc<FactoryError>>, Pushback) {
-        let result = self.send(&leased, body).await;
+        timer: Option<&mut Timer>,
+    ) -> (Result<Answered, Arc<FactoryError>>, Code, Pushback) {
+        let result = self.send(&leased, headers, body, timer).await;
         let (code, pushback) = judge(&result);
         let result = match result {
             Ok(answer) if answer.code().is_none() => {
@@ -108,17 +158,22 @@ impl Attempts<'_> {
                 Err(error)
             }
         };
-        (result, pushback)
+        (result, code, pushback)
     }
 
-    async fn send(&mut self, leased: &Leased, body: RequestBody) -> Result<Answer, Arc<FactoryError>> {
+    async fn send(
+        &self,
+        leased: &Leased,
+        headers: HeaderMap,
+        body: RequestBody,
+        timer: Option<&mut Timer>,
+    ) -> Result<Answer, Arc<FactoryError>> {
         let channel = self.balanced.channel(&leased.lease)?;
         self.span.goes_to(&channel.target().endpoint);
-        let Parts { method, uri, headers, .. } = &self.parts;
-        let head = channel.head(method.clone(), uri, headers.clone());
+        let head = channel.head(self.parts.method.clone(), &self.parts.uri, headers);
         let call = Call { link: Arc::clone(channel.link()), head, deadline: self.own };
         let sent = call.attempt(body);
-        let answer = match &mut self.timer {
+        let answer = match timer {
             Some(timer) => timer.bound(&channel.target().endpoint, sent).await,
             None => sent.await,
         }?;

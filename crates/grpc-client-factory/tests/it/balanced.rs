@@ -46,10 +46,10 @@ impl PeerSource for List {
 }
 
 /// One peer. Dropping its task is what `kill -9` does: its sockets close.
-struct Node {
+pub(crate) struct Node {
     id: NodeId,
     address: SocketAddr,
-    echo: EchoService,
+    pub(crate) echo: EchoService,
     running: JoinSet<DrainReport>,
 }
 
@@ -96,15 +96,15 @@ fn peer(id: &NodeId, address: SocketAddr, http3_support: bool) -> Peer {
 }
 
 /// Several peers, and a channel to them.
-struct Many {
+pub(crate) struct Many {
     authority: Authority,
-    nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
     tell: mpsc::Sender<PeerUpdate>,
     factory: ClientFactory,
-    channel: BalancedChannel,
+    pub(crate) channel: BalancedChannel,
 }
 
-fn breaker() -> BreakerOptions {
+pub(crate) fn breaker() -> BreakerOptions {
     BreakerOptions {
         consecutive_failures: 2,
         base_delay: Duration::from_millis(20),
@@ -137,7 +137,7 @@ impl Many {
         Self::with(count, over_http2(Profile::control_plane()), false, breaker()).await
     }
 
-    async fn with(count: usize, mut profile: Profile, http3_support: bool, breaker: BreakerOptions) -> Self {
+    pub(crate) async fn with(count: usize, mut profile: Profile, http3_support: bool, breaker: BreakerOptions) -> Self {
         profile.retry.backoff_min = Duration::from_millis(1);
         profile.reconnect_min = Duration::from_millis(10);
         profile.reconnect_max = Duration::from_millis(10);
