@@ -12,7 +12,6 @@ mod measures;
 mod mesh_server;
 mod quic;
 mod retries;
-mod spans;
 mod support;
 mod tap;
 mod wire;

@@ -19,17 +19,17 @@ use tonic::service::Routes;
 use crate::quic::Wire;
 use crate::support::{CLIENT, Outcome, SERVER, channel, credentials, factory, held, says};
 
-pub(crate) struct Mesh {
+struct Mesh {
     authority: Authority,
     echo: EchoService,
     handle: Handle,
-    pub(crate) target: Target,
+    target: Target,
     shutdown: CancellationToken,
     running: JoinSet<DrainReport>,
 }
 
 impl Mesh {
-    pub(crate) fn start() -> Result<Self, Box<dyn std::error::Error>> {
+    fn start() -> Result<Self, Box<dyn std::error::Error>> {
         let authority = Authority::new()?;
         let options = Options { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..Options::default() };
         let server = Server::bind(options, credentials(&authority, SERVER))?;
@@ -41,7 +41,7 @@ impl Mesh {
     }
 
     /// A channel of `holder` that speaks HTTP/3 or HTTP/2 only.
-    pub(crate) fn channel(&self, holder: &Holder, mode: Http3Mode) -> Channel {
+    fn channel(&self, holder: &Holder, mode: Http3Mode) -> Channel {
         self.channel_with(holder, mode, |_| ())
     }
 
@@ -54,8 +54,7 @@ impl Mesh {
     }
 }
 
-pub(crate) const BOTH: [(Http3Mode, Protocol); 2] =
-    [(Http3Mode::Only, Protocol::Http3), (Http3Mode::Off, Protocol::Http2)];
+const BOTH: [(Http3Mode, Protocol); 2] = [(Http3Mode::Only, Protocol::Http3), (Http3Mode::Off, Protocol::Http2)];
 
 #[tokio::test]
 async fn every_shape_answers_and_cancellation_arrives_over_both() -> Outcome {
