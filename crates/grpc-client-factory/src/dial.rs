@@ -11,6 +11,7 @@ use tokio::time::{Duration, Instant, timeout};
 
 use crate::connection::{Connection, Made, Wire};
 use crate::error::{Cause, FactoryError};
+use crate::health_check::{NoAnswer, Verdict, ask};
 use crate::http2;
 use crate::http3;
 use crate::link::{Link, Outcome};
@@ -119,7 +120,14 @@ impl Attempt {
 impl Dial {
     /// Looks whether HTTP/3 works. No call waits for it.
     pub(crate) async fn probe(self) {
-        self.settle_probe(self.http3().await);
+        let dialled = self.http3().await;
+        match (&dialled, &self.profile.http3.health_check) {
+            // It has failed in use: a handshake proves little.
+            (Ok(connection), Some(check)) if ask(connection, check.timeout).await == Verdict::Fails => {
+                self.with_link(|link| link.http3_failed(&NoAnswer { after: check.timeout }));
+            }
+            _ => self.settle_probe(dialled),
+        }
         self.with_link(|link| link.attempt_over());
     }
 
@@ -130,14 +138,14 @@ impl Dial {
         });
     }
 
-    fn with_link(&self, then: impl FnOnce(&Link)) {
+    pub(crate) fn with_link(&self, then: impl FnOnce(&Link)) {
         // Without a link there is nobody who waits.
         if let Some(link) = self.link.upgrade() {
             then(&link);
         }
     }
 
-    async fn http2(&self) -> Dialled {
+    pub(crate) async fn http2(&self) -> Dialled {
         self.in_time(Protocol::Http2, self.dial_http2()).await
     }
 

@@ -9,6 +9,7 @@ use http::uri::Authority;
 use identity::{CredentialSource, Credentials};
 use mesh_types::Endpoint;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
@@ -23,6 +24,9 @@ use crate::udp::Udp;
 
 /// How often connections without calls are looked for.
 const SWEEP_PERIOD: Duration = Duration::from_millis(250);
+
+/// Most health checks of a factory at a time. Whoever finds no room asks at the next look.
+const CHECKS_MAX: usize = 16;
 
 /// What a factory is made of.
 #[derive(Debug, Clone)]
@@ -173,7 +177,8 @@ impl ClientFactory {
         let links = Links { by_key: HashMap::new(), modes: HashMap::new(), is_closed: false, seed: options.seed };
         let links_max = options.links_max.max(1);
         let udp = Arc::new(Udp::new(options.udp_buffer_bytes));
-        let around = Around { credentials, tasks, udp };
+        let checks = Arc::new(Semaphore::new(CHECKS_MAX));
+        let around = Around { credentials, tasks, udp, checks };
         let inner = Arc::new(Inner { around, profiles, links_max, links: Mutex::new(links) });
         inner.around.tasks.spawn(watch(Arc::downgrade(&inner), Arc::clone(&inner.around.credentials)));
         Ok(Self { inner })

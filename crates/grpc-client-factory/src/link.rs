@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use identity::{CredentialSource, Credentials};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tonic::Code;
 
 use crate::connection::Connection;
 use crate::dial::{Attempt, Dial};
 use crate::error::{Cause, FactoryError};
+use crate::health_check::{HealthCheckOptions, Verdict};
 use crate::http3_mode::Http3Mode;
 use crate::meter::{Meter, count_refusal};
 use crate::policy::Plan;
@@ -30,6 +31,8 @@ pub(crate) struct Around {
     pub(crate) credentials: Arc<dyn CredentialSource>,
     pub(crate) tasks: Arc<Tasks>,
     pub(crate) udp: Arc<Udp>,
+    /// One permit for each health check that may be under way.
+    pub(crate) checks: Arc<Semaphore>,
 }
 
 /// A profile, and what is counted of its calls.
@@ -145,7 +148,7 @@ impl Link {
     }
 
     fn dial(self: &Arc<Self>) -> Dial {
-        let Around { credentials, tasks, udp } = self.around.clone();
+        let Around { credentials, tasks, udp, .. } = self.around.clone();
         let (target, profile, meter) = (self.target.clone(), Arc::clone(&self.profile), Arc::clone(&self.meter));
         Dial { target, profile, meter, credentials, tasks: Arc::downgrade(&tasks), udp, link: Arc::downgrade(self) }
     }
@@ -173,8 +176,8 @@ impl Link {
     }
 
     /// Takes in that HTTP/3 has failed where HTTP/2 works.
-    pub(crate) fn http3_failed(&self, error: &FactoryError) {
-        tracing::debug!(target = %self.target, error = error as &dyn std::error::Error, "HTTP/3 does not work; calls go over HTTP/2");
+    pub(crate) fn http3_failed(&self, error: &(dyn std::error::Error + 'static)) {
+        tracing::debug!(target = %self.target, error, "HTTP/3 does not work; calls go over HTTP/2");
         self.meter.fallbacks_failed.increment(1);
         self.lock().http3_failed();
     }
@@ -240,6 +243,45 @@ impl Link {
         }
         state.give_up_stalled(now, self.profile.http3.stall);
         self.probe(&mut state, now);
+        self.check(&mut state, now);
+    }
+
+    /// Asks whether HTTP/3 works, if it is time and not too many others are asked.
+    fn check(self: &Arc<Self>, state: &mut State, now: Instant) {
+        let Some(options) = &self.profile.http3.health_check else { return };
+        let Some(connection) = state.due_check(now, options) else { return };
+        let Ok(permit) = Arc::clone(&self.around.checks).try_acquire_owned() else { return };
+        let random = state.entropy.next_u64();
+        state.health_check.asks(now.into_std(), options, random);
+        let checking = self.dial().check(connection, options.clone());
+        self.around.tasks.spawn(async move {
+            checking.await;
+            drop(permit);
+        });
+    }
+
+    /// Takes in what came of asking a connection; returns whether it has failed often enough.
+    pub(crate) fn checked(&self, connection: &Arc<Connection>, verdict: Verdict, options: &HealthCheckOptions) -> bool {
+        match verdict {
+            Verdict::Works => self.meter.checks_passed.increment(1),
+            Verdict::Fails => self.meter.checks_failed.increment(1),
+            Verdict::Unknown => {}
+        }
+        let mut state = self.lock();
+        let is_current = state.http3.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection));
+        state.health_check.asked(if is_current { verdict } else { Verdict::Unknown }, options)
+    }
+
+    pub(crate) fn check_over(&self) {
+        self.lock().health_check.over();
+    }
+
+    /// Has new calls go over `http2`, which works where `http3` does not.
+    pub(crate) fn downgrade(&self, http3: &Arc<Connection>, http2: &Arc<Connection>) {
+        if self.lock().downgrade(http3, http2) {
+            tracing::warn!(target = %self.target, "health checks over HTTP/3 fail; new calls go over HTTP/2");
+            self.meter.fallbacks_check.increment(1);
+        }
     }
 
     /// Looks in the background whether HTTP/3 works, while calls go over HTTP/2.

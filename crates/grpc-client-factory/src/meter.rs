@@ -55,6 +55,9 @@ pub(crate) struct Meter {
     http3: ProtocolMeter,
     pub(crate) fallbacks_failed: Counter,
     pub(crate) fallbacks_stalled: Counter,
+    pub(crate) fallbacks_check: Counter,
+    pub(crate) checks_passed: Counter,
+    pub(crate) checks_failed: Counter,
     pub(crate) retries_transparent: Counter,
     pub(crate) retries_policy: Counter,
     pub(crate) retries_hedge: Counter,
@@ -75,6 +78,8 @@ impl Meter {
         let profile = profile.to_owned();
         let fallbacks =
             |reason| counter!("grpc_outbound_fallbacks_total", "profile" => profile.clone(), "reason" => reason);
+        let checks =
+            |result| counter!("grpc_outbound_health_checks_total", "profile" => profile.clone(), "result" => result);
         let retries = |kind| counter!("grpc_outbound_retries_total", "profile" => profile.clone(), "kind" => kind);
         Self {
             inflight: gauge!("grpc_outbound_inflight", "profile" => profile.clone()),
@@ -83,6 +88,9 @@ impl Meter {
             http3: ProtocolMeter::new(&profile, Protocol::Http3),
             fallbacks_failed: fallbacks("failed"),
             fallbacks_stalled: fallbacks("stalled"),
+            fallbacks_check: fallbacks("health_check"),
+            checks_passed: checks("passed"),
+            checks_failed: checks("failed"),
             retries_transparent: retries("transparent"),
             retries_policy: retries("policy"),
             retries_hedge: retries("hedge"),

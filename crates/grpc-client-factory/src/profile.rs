@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use h3_transport::QuicOptions;
 
+use crate::health_check::HealthCheckOptions;
 use crate::hedging::HedgingOptions;
 use crate::http3_mode::Http3Mode;
 use crate::retry::RetryOptions;
@@ -80,6 +81,9 @@ pub struct Http3Options {
     /// How long none of our packets may be acknowledged while calls are under way before new calls go over HTTP/2; 100 ms to 60 s.
     /// After the same time once more, with HTTP/2 working, the calls under way are given up. Both planes: 1 s.
     pub stall: Duration,
+    /// How connections are asked, while they are in use, whether they work; `None` is never. Both planes: `None`. Where the path is
+    /// bad in ways that acknowledgements do not show, calls go over HTTP/2 before one has to fail.
+    pub health_check: Option<HealthCheckOptions>,
     /// Most calls at a time on one connection; more wait for their turn. The server's own limit holds too. Control plane: 256, data
     /// plane: 1,024.
     pub max_streams: u32,
@@ -120,6 +124,7 @@ impl Profile {
                 broken_min: Duration::from_secs(1),
                 broken_max: Duration::from_mins(5),
                 stall: Duration::from_secs(1),
+                health_check: None,
                 max_streams: 256,
                 quic: QuicOptions {
                     stream_window_bytes: 256 * KIB,
@@ -216,6 +221,11 @@ impl Http3Options {
         within("http3.broken_min", self.broken_min, ms(1), s(3_600))?;
         within("http3.broken_max", self.broken_max, self.broken_min, s(86_400))?;
         within("http3.stall", self.stall, ms(100), s(60))?;
+        if let Some(check) = &self.health_check {
+            within("http3.health_check.interval", check.interval, ms(100), s(3_600))?;
+            within("http3.health_check.timeout", check.timeout, ms(10), s(60))?;
+            number("http3.health_check.failures", check.failures.into(), 1, 100)?;
+        }
         number("http3.max_streams", self.max_streams.into(), 1, 65_536)?;
         number("http3.quic.stream_window_bytes", self.quic.stream_window_bytes.into(), 16_384, (1 << 30) - 1)?;
         within("http3.quic.idle_timeout", self.quic.idle_timeout, s(1), s(600))?;

@@ -76,6 +76,11 @@ impl RequestBody {
         Ok(Self::Stream { head, rest: body, meter: MessageMeter::new(limit), fault: Fault::default() })
     }
 
+    /// Makes a body of one message, its prefix included.
+    pub(crate) const fn message(message: Bytes) -> Self {
+        Self::Whole(Some(message))
+    }
+
     fn of_all(mut head: VecDeque<Frame<Bytes>>, limit: usize) -> Result<Self, FactoryError> {
         // gRPC has no trailers in requests.
         let Some(Ok(message)) = head.pop_front().map(Frame::into_data) else { return Ok(Self::Whole(None)) };

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::connection::Connection;
 use crate::error::FactoryError;
+use crate::health_check::{BUSY, HealthCheck, HealthCheckOptions};
 use crate::http3_mode::Http3Mode;
 use crate::link::Outcome;
 use crate::policy::{Policy, StallWatch};
@@ -42,6 +43,7 @@ pub(crate) struct State {
     pub(crate) is_outdated: bool,
     pub(crate) stall_watch: StallWatch,
     pub(crate) stalled: Option<Stalled>,
+    pub(crate) health_check: HealthCheck,
 }
 
 /// An HTTP/3 connection whose packets arrive nowhere, with calls that wait.
@@ -71,6 +73,7 @@ impl State {
             is_outdated: false,
             stall_watch: StallWatch::new(now.into_std()),
             stalled: None,
+            health_check: HealthCheck::default(),
         }
     }
 
@@ -96,6 +99,7 @@ impl State {
         let replaced = if is_http3 {
             self.policy.http3_worked(connection.took);
             self.stall_watch = StallWatch::new(now.into_std());
+            self.health_check.renew();
             [self.http3.replace(Arc::clone(connection)), self.http2.take()]
         } else {
             [self.http2.replace(Arc::clone(connection)), None]
@@ -152,6 +156,34 @@ impl State {
         self.http3_failed();
         tracing::warn!(target = %connection.target(), "packets over HTTP/3 arrive nowhere; new calls go over HTTP/2");
         self.stalled = Some(Stalled { connection, rtt, since: now });
+        true
+    }
+
+    /// Returns the HTTP/3 connection, if it is time to ask whether it works.
+    pub(crate) fn due_check(&mut self, now: Instant, options: &HealthCheckOptions) -> Option<Arc<Connection>> {
+        let connection = self.http3.as_ref().filter(|connection| connection.is_usable())?;
+        let may_replace = self.policy.mode() == Http3Mode::Auto && self.dialling == 0 && !self.is_closed;
+        if !may_replace || connection.in_flight() > BUSY {
+            return None;
+        }
+        let random = self.entropy.next_u64();
+        let is_due = self.health_check.is_due(now.into_std(), self.used.0.into_std(), options, random);
+        is_due.then(|| Arc::clone(connection))
+    }
+
+    /// Has new calls go over HTTP/2 from now on, in place of the HTTP/3 connection that does not work. Returns whether that was
+    /// still the one in use.
+    pub(crate) fn downgrade(&mut self, http3: &Arc<Connection>, http2: &Arc<Connection>) -> bool {
+        let is_current = self.http3.as_ref().is_some_and(|current| Arc::ptr_eq(current, http3));
+        if !is_current || self.is_closed || self.policy.mode() != Http3Mode::Auto {
+            return false;
+        }
+        self.http3 = None;
+        self.drain(http3);
+        self.http3_failed();
+        let rtt = http3.progress().map(|(rtt, _)| rtt).unwrap_or_default();
+        self.stalled = Some(Stalled { connection: Arc::clone(http3), rtt, since: Instant::now() });
+        self.connected(http2);
         true
     }
 

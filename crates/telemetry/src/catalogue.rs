@@ -227,6 +227,11 @@ const CATALOGUE: &[Metric] = &[
         "Times that calls went over to HTTP/2, by reason.",
         &["profile", "reason"],
     ),
+    counter(
+        "grpc_outbound_health_checks_total",
+        "Connections over HTTP/3 that were asked whether they work, by what came of it.",
+        &["profile", "result"],
+    ),
     counter("grpc_outbound_retries_total", "Calls that were sent once more, by kind.", &["profile", "kind"]),
     counter(
         "grpc_outbound_tls_failures_total",

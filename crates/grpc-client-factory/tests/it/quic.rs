@@ -168,6 +168,11 @@ impl Wire {
     pub(crate) fn swallow(&self) {
         self.swallows.store(true, Ordering::SeqCst);
     }
+
+    /// Carries them again.
+    pub(crate) fn carry(&self) {
+        self.swallows.store(false, Ordering::SeqCst);
+    }
 }
 
 async fn towards(to: SocketAddr) -> UdpSocket {
