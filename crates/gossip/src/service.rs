@@ -189,7 +189,7 @@ fn metadata(options: &Options, local_addr: SocketAddr) -> Result<NodeMetadata, B
         None => facing(&options.seed_peers).map(|ip| SocketAddr::new(ip, port).into()).ok_or_else(no_host)?,
     };
     // The host is good already.
-    let rpc_endpoint = options.rpc_port.map(|port| advertised(endpoint.host(), port.get()));
+    let rpc_endpoint = options.rpc_port.map(|rpc_port| advertised(endpoint.host(), rpc_port.get()));
     Ok(NodeMetadata {
         role: options.role.clone(),
         cluster: options.cluster_id.clone(),

@@ -31,9 +31,10 @@ impl Control {
         node: &Node,
         metrics: impl Fn() -> String + Send + Sync + 'static,
     ) -> Result<Self, Failure> {
-        let credentials = cluster.authority().credentials(node.id().as_str())?;
+        let authority = cluster.authority();
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let security = Security::MutualTls { credentials, node_secret: None };
+        let security =
+            Security::MutualTls { credentials: authority.credentials(node.id().as_str())?, node_secret: None };
         let server = Server::bind(any_port, security, Limits::default()).await?;
         let ports = Ports {
             members: Arc::new(node.handle().clone()),
@@ -46,7 +47,7 @@ impl Control {
         let (address, shutdown) = (server.local_addr(), CancellationToken::new());
         let mut tasks = JoinSet::new();
         tasks.spawn(server.run(router(ports), shutdown.clone()));
-        let credentials = cluster.authority().credentials("operator")?;
+        let credentials = authority.credentials("operator")?;
         Ok(Self { address, credentials, _shutdown: shutdown.drop_guard(), _server: tasks })
     }
 

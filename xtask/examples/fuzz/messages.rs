@@ -43,6 +43,8 @@ fn update(state: State) -> Update {
         labels: [("rack".to_owned(), "r1".to_owned())].into(),
         features: 1,
         lifecycle: Lifecycle::Cordoned.into(),
+        services: vec!["greeter".to_owned()],
+        rpc_endpoint: "10.0.0.2:7070".to_owned(),
     };
     let witnesses = if state == State::Dead { vec!["node-c".to_owned(), "node-d".to_owned()] } else { Vec::new() };
     Update {
