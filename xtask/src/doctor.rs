@@ -36,7 +36,7 @@ const OPTIONAL: [Tool; 7] = [
     },
     Tool {
         program: "nft",
-        needed_for: "hyperscale, bench gossip --drop and --partition, as root: packets are lost",
+        needed_for: "hyperscale, bench gossip --drop and --partition, as root: packets are lost or dropped",
         get_it: "apt-get install --no-install-recommends nftables",
     },
     Tool {

@@ -1,4 +1,6 @@
-//! `cargo xtask hyperscale`: real nodes by the hundred, the static binary, held to what is promised.
+//! `cargo xtask hyperscale`: real processes, nodes by the hundred among them, held to what is promised.
+
+mod rpc;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +39,8 @@ const REST: Duration = Duration::from_secs(60);
 pub(crate) enum Options {
     /// Membership: news, deaths, newcomers, rest, partitions, restarts and certificates.
     Gossip(Gossip),
+    /// gRPC between processes: killed and drained servers, lost packets, new certificates, a storm of calls.
+    Rpc(rpc::Options),
 }
 
 /// How large the mesh is, and what it runs.
@@ -133,7 +137,13 @@ const FLAT: f64 = 1.5;
 /// # Errors
 /// A binary is missing, or a mesh does not do what is measured.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let Options::Gossip(options) = options;
+    match options {
+        Options::Gossip(options) => gossip(options),
+        Options::Rpc(options) => rpc::run(options),
+    }
+}
+
+fn gossip(options: &Gossip) -> anyhow::Result<ExitCode> {
     let binary = static_binary(options.binary.as_deref())?;
     println!("machine: {}", machine()?);
     println!("binary: {}", binary.display());

@@ -29,7 +29,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if !doctor::has_grpc_packages(&python) {
         bail!("`{}` lacks aioquic or grpcio; {}", python.display(), doctor::GET_GRPC_PACKAGES);
     }
-    let mut ours = cargo(["run", "--quiet", "--package", "omnirelay-tests", "--example", "interop", "--"]);
+    let mut ours = cargo(["run", "--quiet", "--package", "omnirelay-tests", "--example", "rpc", "--", "interop"]);
     let all_hold = succeeds(ours.arg(python))?;
     Ok(if all_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

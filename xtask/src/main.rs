@@ -69,7 +69,7 @@ enum Verb {
     BenchDiscovery(bench_discovery::Options),
     /// Kill nodes of a mesh, and stop others in order; measure what the survivors report.
     Drill(drill::Options),
-    /// Hold real nodes by the hundred to what is promised.
+    /// Hold real processes, nodes by the hundred among them, to what is promised.
     #[command(subcommand)]
     Hyperscale(hyperscale::Options),
     /// Hold our crates to stacks that others have made.

@@ -1,6 +1,7 @@
-//! Our factory, calling a server that others have made.
+//! Everything that gRPC promises, asked of one server by one client.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,25 +15,22 @@ use identity::{Credentials, ExpectedPeer};
 use test_rpc::rpc::echo_client::EchoClient;
 use test_rpc::rpc::{EchoReply, EchoRequest, Failure, StreamRequest, Summary};
 use tokio::sync::mpsc;
+use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataValue;
-use tonic::{Code, Request};
+use tonic::{Code, Request, Status};
+use tower::ServiceExt as _;
+use tower::util::BoxCloneSyncService;
 
 use crate::report::Report;
-use crate::script::Script;
 
-type Echo = EchoClient<Channel>;
+/// What carries calls, whoever has made it.
+pub(crate) type Carrier = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Status>;
+pub(crate) type Echo = EchoClient<Carrier>;
 type Outcome = anyhow::Result<()>;
 
-/// How a server is called.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Client {
-    pub(crate) mode: Http3Mode,
-    pub(crate) protocol: Protocol,
-    pub(crate) compression: Compression,
-    /// Size of the large message.
-    pub(crate) mib: usize,
-}
+/// Largest message that is taken.
+const MESSAGE_BYTES: usize = 64 << 20;
 
 /// Whether messages are compressed for the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,42 +39,84 @@ pub(crate) enum Compression {
     Gzip,
 }
 
-/// Calls `server` in every way.
-pub(crate) async fn check(
-    credentials: &Arc<Credentials>,
-    client: Client,
-    server: &mut Script,
-    report: &mut Report,
-) -> Outcome {
-    let mut profile = Profile::data_plane();
-    profile.http3.mode = client.mode;
-    let profiles = HashMap::from([("interop".to_owned(), profile)]);
-    let factory =
-        ClientFactory::new(Arc::clone(credentials) as _, FactoryOptions { profiles, ..FactoryOptions::default() })?;
-    let channel = |node: &str| -> anyhow::Result<Channel> {
-        let target = Target::new(server.address.into(), ExpectedPeer::Node(node.parse()?));
-        Ok(factory.channel(&target, "interop")?)
-    };
-    let (ours, other) = (channel("server")?, channel("somebody")?);
-    let echo = EchoClient::new(ours.clone()).max_decoding_message_size(64 << 20);
-    let who = format!("we call {} over {}", server.what, client.protocol);
+/// A server of another process, as far as it tells what becomes of calls.
+pub(crate) trait Witness {
+    /// Waits until the one call that is held has reached its handler.
+    async fn saw_held(&mut self) -> Outcome;
+    /// Waits until its handler was dropped.
+    async fn saw_dropped(&mut self) -> Outcome;
+}
 
-    report.check(&who, "unary with metadata", unary_with_metadata(echo.clone())).await;
-    report.check(&who, "server stream", server_stream(echo.clone())).await;
-    report.check(&who, "client stream", client_stream(echo.clone())).await;
-    report.check(&who, "chat in turns", chat_in_turns(echo.clone())).await;
-    report.check(&who, "failure with details and trailers", failure_with_details(echo.clone())).await;
-    report.check(&who, "failure after replies", failure_after_replies(echo.clone())).await;
-    report.check(&who, "deadline", deadline(echo.clone(), server)).await;
-    report.check(&who, "cancelled unary", cancelled_unary(echo.clone(), server)).await;
-    report.check(&who, "cancelled chat", cancelled_chat(echo.clone(), server)).await;
-    if client.compression == Compression::Gzip {
-        report.check(&who, "gzip both ways", gzip_both_ways(echo.clone())).await;
+/// A client.
+pub(crate) struct Caller {
+    echo: Echo,
+    /// Ours, and where it calls; others have none.
+    factory: Option<(Channel, SocketAddr)>,
+    /// What its calls may end with that are late.
+    late: &'static [Code],
+}
+
+impl Caller {
+    /// A client that calls through `carrier`, whose late calls end with one of `late`.
+    pub(crate) fn new(carrier: Carrier, late: &'static [Code]) -> Self {
+        Self { echo: EchoClient::new(carrier).max_decoding_message_size(MESSAGE_BYTES), factory: None, late }
     }
-    report.check(&who, &format!("{} MiB", client.mib), large(echo, client.mib)).await;
-    report.check(&who, "all of it by one connection", async { by_one_connection(&ours, client.protocol) }).await;
-    report.check(&who, "another identity is refused", other_identity(EchoClient::new(other))).await;
-    Ok(())
+
+    /// A client of ours that calls the node `server`.
+    pub(crate) fn factory(
+        credentials: &Arc<Credentials>,
+        address: SocketAddr,
+        mode: Http3Mode,
+    ) -> anyhow::Result<Self> {
+        let mut profile = Profile::data_plane();
+        profile.http3.mode = mode;
+        let profiles = HashMap::from([("calls".to_owned(), profile)]);
+        let options = FactoryOptions { profiles, ..FactoryOptions::default() };
+        let factory = ClientFactory::new(Arc::clone(credentials) as _, options)?;
+        let channel = channel_to(&factory, address, "server")?;
+        Ok(Self { factory: Some((channel.clone(), address)), ..Self::new(carrier(channel), &[Code::DeadlineExceeded]) })
+    }
+
+    /// Checks what only our own factory tells.
+    pub(crate) async fn check_factory(&self, protocol: Protocol, who: &str, report: &mut Report) {
+        let Some((channel, address)) = &self.factory else { return };
+        report.check(who, "all of it by one connection", async { by_one_connection(channel, protocol) }).await;
+        report.check(who, "another identity is refused", other_identity(channel.factory(), *address)).await;
+    }
+}
+
+/// Hides who has made a channel.
+pub(crate) fn carrier(channel: Channel) -> Carrier {
+    Carrier::new(channel.map_response(|response| response.map(Body::new)))
+}
+
+fn channel_to(factory: &ClientFactory, address: SocketAddr, node: &str) -> anyhow::Result<Channel> {
+    let target = Target::new(address.into(), ExpectedPeer::Node(node.parse()?));
+    Ok(factory.channel(&target, "calls")?)
+}
+
+/// Calls a server in every way; the large message has `mib` MiB.
+pub(crate) async fn check(
+    caller: &Caller,
+    (compression, mib): (Compression, usize),
+    who: &str,
+    server: &mut impl Witness,
+    report: &mut Report,
+) {
+    let echo = caller.echo.clone();
+    report.check(who, "unary with metadata", unary_with_metadata(echo.clone())).await;
+    report.check(who, "server stream", server_stream(echo.clone())).await;
+    report.check(who, "client stream", client_stream(echo.clone())).await;
+    report.check(who, "chat in turns", chat_in_turns(echo.clone())).await;
+    report.check(who, "failure with details and trailers", failure_with_details(echo.clone())).await;
+    report.check(who, "failure after replies", failure_after_replies(echo.clone())).await;
+    report.check(who, "deadline", deadline(echo.clone(), caller.late, server)).await;
+    report.check(who, "cancelled unary", cancelled_unary(echo.clone(), server)).await;
+    report.check(who, "cancelled chat", cancelled_chat(echo.clone(), server)).await;
+    if compression == Compression::Gzip {
+        report.check(who, "gzip both ways", gzip_both_ways(echo.clone())).await;
+    }
+    report.check(who, &format!("{mib} MiB"), large(echo, mib)).await;
 }
 
 fn says(text: &'static str) -> EchoRequest {
@@ -163,33 +203,34 @@ async fn failure_after_replies(mut echo: Echo) -> Outcome {
     Ok(())
 }
 
-async fn deadline(mut echo: Echo, server: &mut Script) -> Outcome {
+async fn deadline(mut echo: Echo, late: &[Code], server: &mut impl Witness) -> Outcome {
     let mut request = Request::new(held());
     request.set_timeout(Duration::from_millis(500));
-    let Err(status) = echo.unary(request).await else { anyhow::bail!("it did not fail") };
-    ensure!(status.code() == Code::DeadlineExceeded, "the status is {status:?}");
-    server.says("held").await?;
-    server.says("dropped").await
+    let (answer, held) = tokio::join!(echo.unary(request), server.saw_held());
+    held?;
+    let Err(status) = answer else { anyhow::bail!("it did not fail") };
+    ensure!(late.contains(&status.code()), "the status is {status:?}");
+    server.saw_dropped().await
 }
 
-async fn cancelled_unary(mut echo: Echo, server: &mut Script) -> Outcome {
+async fn cancelled_unary(mut echo: Echo, server: &mut impl Witness) -> Outcome {
     let begun = tokio::select! {
         answer = echo.unary(held()) => anyhow::bail!("there is an answer: {answer:?}"),
-        begun = server.says("held") => begun,
+        begun = server.saw_held() => begun,
     };
     begun?;
-    server.says("dropped").await
+    server.saw_dropped().await
 }
 
-async fn cancelled_chat(mut echo: Echo, server: &mut Script) -> Outcome {
+async fn cancelled_chat(mut echo: Echo, server: &mut impl Witness) -> Outcome {
     let (say, said) = queue();
     say.send(says("one")).await?;
     let mut replies = echo.chat(said).await?.into_inner();
     ensure!(replies.message().await? == Some(reply("one", 0)), "the reply is another");
     say.send(held()).await?;
-    server.says("held").await?;
+    server.saw_held().await?;
     drop(replies);
-    server.says("dropped").await
+    server.saw_dropped().await
 }
 
 async fn gzip_both_ways(echo: Echo) -> Outcome {
@@ -218,8 +259,9 @@ fn by_one_connection(channel: &Channel, protocol: Protocol) -> Outcome {
     Ok(())
 }
 
-async fn other_identity(mut echo: Echo) -> Outcome {
-    let Err(status) = echo.unary(says("a")).await else { anyhow::bail!("it did not fail") };
+async fn other_identity(factory: &ClientFactory, address: SocketAddr) -> Outcome {
+    let channel = channel_to(factory, address, "somebody")?;
+    let Err(status) = EchoClient::new(channel).unary(says("a")).await else { anyhow::bail!("it did not fail") };
     ensure!(status.code() == Code::Unauthenticated, "the status is {status:?}");
     Ok(())
 }

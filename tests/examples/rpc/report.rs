@@ -35,6 +35,17 @@ impl Report {
         }
     }
 
+    /// Takes down a figure beside its limit.
+    pub(crate) fn figure(&mut self, what: &str, figure: &str, limit: &str, holds: bool) {
+        self.has_failed |= !holds;
+        println!("{}  {what:<86} {figure:>10}  {limit}", if holds { "ok    " } else { "BROKEN" });
+    }
+
+    /// Prints a figure that has no limit.
+    pub(crate) fn aside(&self, what: &str, figure: &str) {
+        println!("-       {what:<86} {figure:>10}");
+    }
+
     pub(crate) fn conclude(self) -> ExitCode {
         if self.has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }

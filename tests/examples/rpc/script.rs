@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
+use crate::calls::Witness;
 use crate::report::LIMIT;
 
 /// How long a script with all its checks may take.
@@ -51,7 +52,7 @@ impl Script {
     }
 
     /// Waits for the next thing that becomes of a call, and holds it to `wanted`.
-    pub(crate) async fn says(&mut self, wanted: &str) -> anyhow::Result<()> {
+    async fn says(&mut self, wanted: &str) -> anyhow::Result<()> {
         let line = self.lines.next_line().await?.context("the server has ended")?;
         ensure!(line == wanted, "the server says `{line}`, not `{wanted}`");
         Ok(())
@@ -62,5 +63,15 @@ impl Script {
         let status = timeout(LIMIT, self.child.wait()).await??;
         ensure!(status.success(), "the server ended with {status}");
         Ok(())
+    }
+}
+
+impl Witness for Script {
+    async fn saw_held(&mut self) -> anyhow::Result<()> {
+        self.says("held").await
+    }
+
+    async fn saw_dropped(&mut self) -> anyhow::Result<()> {
+        self.says("dropped").await
     }
 }

@@ -1,0 +1,212 @@
+//! Ten thousand calls at once to two hundred servers, half of which HTTP/3 does not reach.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use grpc_client_factory::{ClientFactory, Http3Mode, Profile};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::network::Dropping;
+use super::{channel, factory, none_failed, profile};
+use crate::calls::carrier;
+use crate::certificates::Certificates;
+use crate::load::{Caller, Done, Via, failures, pass};
+use crate::process::Process;
+use crate::report::Report;
+use crate::serve::Kind;
+
+const SERVERS: u8 = 200;
+const BLOCKED: u8 = SERVERS / 2;
+const CALLS_EACH: usize = 50;
+
+/// How often it is done: what is not given back adds up.
+const TIMES: usize = 3;
+
+/// How long connections without calls are kept, and how much longer it may take until nothing is left of them: attempts over UDP that
+/// go on in the background end after 3 s.
+const IDLE: Duration = Duration::from_secs(4);
+const GIVEN_BACK: Duration = Duration::from_secs(10);
+
+/// What stays with the factory: its UDP socket, and what looks after it and after the connections.
+const SOCKETS_KEPT: usize = 1;
+const TASKS_KEPT: usize = 2;
+
+/// For each server a connection over TCP, and one of UDP for all.
+const SOCKETS: usize = SERVERS as usize + 4;
+
+/// For each call two, one of them the caller's own and one of hyper's; for each server two connections with what they need.
+const TASKS: usize = SERVERS as usize * (2 * CALLS_EACH + 8);
+
+/// For each server one connection over each protocol, 200 KiB in all, and for each call 4 KiB.
+const MEMORY_MIB: f64 = SERVERS as f64 * (0.2 + CALLS_EACH as f64 * 0.004);
+
+/// What one storm may leave behind of those after the first: nothing that adds up.
+const GROWTH_MIB: f64 = 4.0;
+
+/// What this process holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Held {
+    sockets: usize,
+    tasks: usize,
+    memory_mib: f64,
+}
+
+impl Held {
+    fn now() -> anyhow::Result<Self> {
+        let tasks = Handle::current().metrics().num_alive_tasks();
+        Ok(Self { sockets: sockets()?, tasks, memory_mib: memory_mib()? })
+    }
+
+    /// Returns what is held beyond what was held `before`.
+    fn beyond(self, before: Self) -> Self {
+        Self {
+            sockets: self.sockets.saturating_sub(before.sockets),
+            tasks: self.tasks.saturating_sub(before.tasks),
+            memory_mib: self.memory_mib - before.memory_mib,
+        }
+    }
+
+    fn max(self, other: Self) -> Self {
+        let Self { sockets, tasks, memory_mib } = other;
+        Self {
+            sockets: self.sockets.max(sockets),
+            tasks: self.tasks.max(tasks),
+            memory_mib: self.memory_mib.max(memory_mib),
+        }
+    }
+}
+
+fn sockets() -> anyhow::Result<usize> {
+    let mut sockets = 0;
+    for entry in std::fs::read_dir("/proc/self/fd").context("cannot list what is open")? {
+        // One that is closed meanwhile is none.
+        let target = std::fs::read_link(entry?.path());
+        sockets += usize::from(target.is_ok_and(|target| target.to_string_lossy().starts_with("socket:")));
+    }
+    Ok(sockets)
+}
+
+fn memory_mib() -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("cannot read the memory")?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+    Ok(kib.context("there is no VmRSS")?.trim().parse::<f64>()? / 1024.0)
+}
+
+pub(super) async fn hold(report: &mut Report) -> anyhow::Result<()> {
+    let certificates = Certificates::new()?;
+    certificates.issue("server")?;
+    let client = certificates.issue("client")?;
+    let first = SocketAddr::from((address(0), 0));
+    let servers = Process::start(Kind::Ours, first, SERVERS, certificates.folder()).await?;
+    let port = servers.address.port();
+    let addresses: Vec<_> = (0..SERVERS).map(|number| SocketAddr::from((address(number), port))).collect();
+    let blocked = format!("{}-{}", address(0), address(BLOCKED - 1));
+    let (to, from) = (format!("ip daddr {blocked} udp dport {port}"), format!("ip saddr {blocked} udp sport {port}"));
+    let dropping = Dropping::begin(&[to, from]).await?;
+
+    let before = Held::now()?;
+    let factory = factory(client, Profile { idle_timeout: IDLE, ..profile(Http3Mode::Auto) })?;
+    let mut rests = Vec::new();
+    for time in 1..=TIMES {
+        let what = format!("storm {time} of {TIMES}");
+        let (done, peak, took) = storm(&factory, &addresses).await?;
+        none_failed(report, &what, done.len(), failures(&done));
+        report.aside(&format!("{what}: all answered within"), &format!("{:.2} s", took.as_secs_f64()));
+        let by_http2 = done.iter().filter(|call| call.is_via(Via::Http2)).count();
+        report.aside(&format!("{what}: calls over HTTP/2"), &by_http2.to_string());
+        check_peak(&what, peak.beyond(before), report);
+        rests.push(rest(&factory, before).await?);
+    }
+    dropping.end().await?;
+    report.figure("storms over: links kept", &factory.links().to_string(), "0", factory.links() == 0);
+    check_rest(&rests, before, report);
+    Ok(())
+}
+
+/// Returns the address of a server.
+fn address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 1, number + 1)
+}
+
+/// Holds the most that was held to its bounds.
+fn check_peak(what: &str, peak: Held, report: &mut Report) {
+    let Held { sockets, tasks, memory_mib } = peak;
+    let mut bounded = |of: &str, most: usize, limit: usize| {
+        report.figure(&format!("{what}: most {of}"), &most.to_string(), &format!("at most {limit}"), most <= limit);
+    };
+    bounded("sockets", sockets, SOCKETS);
+    bounded("tasks", tasks, TASKS);
+    let (shown, limit) = (format!("{memory_mib:.1} MiB"), format!("at most {MEMORY_MIB:.0} MiB"));
+    report.figure(&format!("{what}: most memory"), &shown, &limit, memory_mib <= MEMORY_MIB);
+}
+
+/// Holds that what was taken has been given back: `rests` are what was held after each storm.
+fn check_rest(rests: &[Held], before: Held, report: &mut Report) {
+    let (Some(earliest), Some(latest)) = (rests.first(), rests.last()) else { return };
+    let Held { sockets, tasks, memory_mib } = latest.beyond(before);
+    let mut kept = |of: &str, most: usize, limit: usize| {
+        report.figure(
+            &format!("storms over: {of} kept"),
+            &most.to_string(),
+            &format!("at most {limit}"),
+            most <= limit,
+        );
+    };
+    kept("sockets", sockets, SOCKETS_KEPT);
+    kept("tasks", tasks, TASKS_KEPT);
+    let growth = latest.memory_mib - earliest.memory_mib;
+    let (shown, limit) = (format!("{growth:.1} MiB"), format!("at most {GROWTH_MIB} MiB"));
+    report.figure("storms over: memory kept beyond that of the first", &shown, &limit, growth <= GROWTH_MIB);
+    report.aside("storms over: memory kept, the allocator's own included", &format!("{memory_mib:.1} MiB"));
+}
+
+/// Makes all calls at once; returns them, the most that was held meanwhile, and how long it took.
+async fn storm(factory: &ClientFactory, addresses: &[SocketAddr]) -> anyhow::Result<(Vec<Done>, Held, Duration)> {
+    let begun = Instant::now();
+    let mut calls = JoinSet::new();
+    for address in addresses {
+        let caller = Caller::new("storm", carrier(channel(factory, *address)?), Some(Duration::from_secs(30)));
+        for _ in 0..CALLS_EACH {
+            let caller = caller.clone();
+            calls.spawn(async move { caller.call().await });
+        }
+    }
+    let over = CancellationToken::new();
+    let watching = async {
+        let mut looks = interval(Duration::from_millis(20));
+        let mut peak = Held::now()?;
+        while over.run_until_cancelled(looks.tick()).await.is_some() {
+            peak = peak.max(Held::now()?);
+        }
+        anyhow::Ok(peak)
+    };
+    let calling = async {
+        let done = calls.join_all().await;
+        let took = begun.elapsed();
+        // Attempts over UDP go on in the background.
+        pass(Duration::from_secs(1)).await;
+        over.cancel();
+        (done, took)
+    };
+    let (peak, (done, took)) = tokio::join!(watching, calling);
+    Ok((done, peak?, took))
+}
+
+/// Waits until nothing of the calls is left, or until it should not be; returns what is held then.
+async fn rest(factory: &ClientFactory, before: Held) -> anyhow::Result<Held> {
+    let until = Instant::now() + IDLE + GIVEN_BACK;
+    let mut looks = interval(Duration::from_millis(100));
+    loop {
+        looks.tick().await;
+        let now = Held::now()?;
+        let is_left =
+            factory.links() > 0 || now.sockets > before.sockets + SOCKETS_KEPT || now.tasks > before.tasks + TASKS_KEPT;
+        if !is_left || Instant::now() >= until {
+            return Ok(now);
+        }
+    }
+}
