@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -20,7 +21,9 @@ use tower::{Service, ServiceExt as _};
 use crate::counted::counted;
 use crate::dispatcher::{Dispatcher, Registered};
 use crate::forward::Forward;
+use crate::forwarded::Forwarded;
 use crate::header;
+use crate::inbound::http::Callee;
 use crate::inbound::{self, target};
 use crate::status::Status;
 use crate::wire::Wire;
@@ -55,11 +58,21 @@ pub struct FrontOptions {
     /// Most bytes of a message to a procedure of the dispatcher, decompressed. Default 4 MiB. A call holds one message of its
     /// caller at a time, two while it is decompressed; what is forwarded is not held at all.
     pub message_bytes_max: usize,
+    /// Longest that the one message of a caller may take to arrive. Default 30 s. Lower frees calls from callers that stall, higher
+    /// serves large messages on slow links; streams of messages may be silent as long as they like.
+    pub body_timeout: Duration,
+    /// How often a silent stream of events says that it is still there. Default 15 s. It must be lower than what proxies on the way
+    /// take for dead.
+    pub events_keep_alive: Duration,
 }
 
 impl Default for FrontOptions {
     fn default() -> Self {
-        Self { message_bytes_max: 4 * 1024 * 1024 }
+        Self {
+            message_bytes_max: 4 * 1024 * 1024,
+            body_timeout: Duration::from_secs(30),
+            events_keep_alive: Duration::from_secs(15),
+        }
     }
 }
 
@@ -162,7 +175,7 @@ impl Shared {
         let response = match place {
             Place::Routes => self.route(request).await,
             Place::Procedure(procedure) => self.call(procedure, wire, request).await,
-            Place::Elsewhere(forward, service) => inbound::elsewhere(&**forward, service, wire, request).await,
+            Place::Elsewhere(forward, service) => self.elsewhere(forward, service, wire, request).await,
         };
         counted(response, active)
     }
@@ -205,10 +218,36 @@ impl Shared {
     }
 
     async fn call(&self, procedure: &Registered, wire: Wire, request: Request<Body>) -> Response<Body> {
-        let limit = self.options.message_bytes_max;
         match wire {
-            Wire::Grpc(content_type) => inbound::grpc::serve(procedure, content_type, request, limit).await,
-            Wire::Http => wire.failure(&Status::new(Code::Unimplemented, "plain HTTP is not served here")),
+            Wire::Grpc(content_type) => inbound::grpc::serve(procedure, content_type, request, &self.options).await,
+            Wire::Http => self.call_over_http(Callee::of(procedure), request).await,
+        }
+    }
+
+    async fn elsewhere(
+        &self,
+        forward: &Arc<dyn Forward>,
+        service: ServiceName,
+        wire: Wire,
+        request: Request<Body>,
+    ) -> Response<Body> {
+        if wire != Wire::Http {
+            return inbound::elsewhere(&**forward, &service, &wire, request).await;
+        }
+        let forwarded = Forwarded::new(Arc::clone(forward), self.options.message_bytes_max);
+        let callee = target::procedure(request.headers(), request.uri())
+            .and_then(|name| Callee::elsewhere(service, name, forwarded));
+        match callee {
+            Ok(callee) => self.call_over_http(callee, request).await,
+            Err(status) => wire.failure(&status),
+        }
+    }
+
+    async fn call_over_http(&self, callee: Callee, request: Request<Body>) -> Response<Body> {
+        if inbound::websocket::is_asked(&request) {
+            inbound::websocket::serve(callee, request, &self.options, &self.readiness)
+        } else {
+            inbound::http::serve(callee, request, &self.options).await
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Ways in.
 
+mod events;
 pub(crate) mod grpc;
+pub(crate) mod http;
 pub(crate) mod target;
+pub(crate) mod websocket;
 
-use http::{HeaderValue, Request, Response};
+use ::http::{HeaderValue, Request, Response};
 use mesh_types::ServiceName;
-use tonic::Code;
 use tonic::body::Body;
 
 use crate::forward::Forward;
@@ -16,20 +18,17 @@ use crate::meta;
 use crate::status::Status;
 use crate::wire::Wire;
 
-/// Has somebody else answer.
+/// Has somebody else answer a call over gRPC.
 pub(crate) async fn elsewhere(
     forward: &dyn Forward,
-    service: ServiceName,
-    wire: Wire,
+    service: &ServiceName,
+    wire: &Wire,
     mut request: Request<Body>,
 ) -> Response<Body> {
-    if wire == Wire::Http {
-        return wire.failure(&Status::new(Code::Unimplemented, "plain HTTP is not served here"));
-    }
-    if let Err(status) = prepare(&service, &mut request) {
+    if let Err(status) = prepare(service, &mut request) {
         return wire.failure(&status);
     }
-    forward.forward(&service, request).await
+    forward.forward(service, request).await
 }
 
 /// Says who is called, and how long the caller waits: what it says by our headers holds for all the way.

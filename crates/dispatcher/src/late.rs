@@ -1,7 +1,7 @@
 //! Until when a call may take.
 
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -63,32 +63,61 @@ pub(crate) async fn within<T>(
 /// Returns the messages that come before the deadline; at that they fail.
 pub(crate) fn until(deadline: Option<Instant>, messages: Messages) -> Messages {
     match deadline {
-        Some(deadline) if !messages.is_there() => {
-            Messages::stream(Until { messages, sleep: Box::pin(sleep_until(deadline)) })
-        }
+        Some(deadline) if !messages.is_there() => Messages::stream(Until::new(messages, deadline, passed)),
         Some(_) | None => messages,
     }
+}
+
+/// Returns the messages of a caller who has to send them within `timeout`.
+pub(crate) fn arriving<S>(timeout: Duration, messages: S) -> impl Stream<Item = Result<Bytes, Status>>
+where
+    S: Stream<Item = Result<Bytes, Status>> + Unpin,
+{
+    let too_slow = move || {
+        Status::new(Code::DeadlineExceeded, format!("the request did not arrive as a whole within {timeout:?}"))
+    };
+    Until::new(messages, Instant::now() + timeout.min(AGES), too_slow)
 }
 
 fn passed() -> Status {
     Status::new(Code::DeadlineExceeded, "the deadline has passed")
 }
 
-struct Until {
-    messages: Messages,
-    sleep: Pin<Box<Sleep>>,
+/// Messages that fail at a deadline. The timer is made when the first of them has to be waited for.
+struct Until<S, F> {
+    /// None once the deadline has passed.
+    messages: Option<S>,
+    deadline: Instant,
+    sleep: Option<Pin<Box<Sleep>>>,
+    failure: F,
 }
 
-impl Stream for Until {
+impl<S, F> Until<S, F> {
+    const fn new(messages: S, deadline: Instant, failure: F) -> Self {
+        Self { messages: Some(messages), deadline, sleep: None, failure }
+    }
+}
+
+impl<S, F> Stream for Until<S, F>
+where
+    S: Stream<Item = Result<Bytes, Status>> + Unpin,
+    F: Fn() -> Status + Unpin,
+{
     type Item = Result<Bytes, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        // The clock first: messages that always are there must not outlast it.
-        if self.sleep.as_mut().poll(cx).is_ready() {
-            self.messages = Messages::empty();
-            return Poll::Ready(Some(Err(passed())));
+        let Self { messages: slot, deadline, sleep, failure } = &mut *self;
+        let Some(messages) = slot else { return Poll::Ready(None) };
+        // Messages that always are there must not outlast it either.
+        if Instant::now() < *deadline
+            && let Poll::Ready(message) = messages.poll_next_unpin(cx)
+        {
+            return Poll::Ready(message);
         }
-        self.messages.poll_next_unpin(cx)
+        let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(*deadline)));
+        ready!(sleep.as_mut().poll(cx));
+        *slot = None;
+        Poll::Ready(Some(Err(failure())))
     }
 }
 
@@ -144,6 +173,8 @@ mod tests {
         assert_eq!(timed.try_next().await.map_err(|status| status.code()), Err(Code::DeadlineExceeded));
         let silent = until(deadline(Some(SECOND)).expect("time is left"), Messages::stream(stream::pending()));
         assert_eq!(silent.only().await.map_err(|status| status.code()), Err(Code::DeadlineExceeded));
+        let slow = arriving(SECOND, stream::pending()).try_next().await.map_err(|status| status.message().to_owned());
+        assert_eq!(slow, Err("the request did not arrive as a whole within 1s".to_owned()));
         assert_eq!(until(soon, Messages::one("x")).only().await.ok(), Some(Bytes::from_static(b"x")));
     }
 }

@@ -9,6 +9,7 @@ use tonic::Code;
 use crate::encoding::{Encoding, EncodingError};
 use crate::header;
 use crate::meta_value::{MetaValue, MetaValueError};
+use crate::procedure::Shape;
 use crate::status::Status;
 
 /// What a caller says beside its messages. The same headers say it over gRPC and over plain HTTP.
@@ -37,6 +38,8 @@ pub struct RequestMeta {
 pub struct ResponseMeta {
     /// How the messages are encoded, if the handler says so.
     pub encoding: Option<Encoding>,
+    /// Shape of the procedure, if the answer says so: that of oneway ones does.
+    pub shape: Option<Shape>,
     /// What the application adds, with the same exceptions as in a request.
     pub headers: HeaderMap,
 }
@@ -129,12 +132,16 @@ impl ResponseMeta {
     /// # Errors
     /// The encoding has no valid name.
     pub fn read(headers: &HeaderMap) -> Result<Self, MetaError> {
-        Ok(Self { encoding: encoding(headers)?, headers: free(headers) })
+        let shape = value(headers, &header::SHAPE)?.and_then(|word| Shape::of_word(word.as_str()));
+        Ok(Self { encoding: encoding(headers)?, shape, headers: free(headers) })
     }
 
     /// Writes it into `headers`, which keep what else they have.
     pub fn write(&self, headers: &mut HeaderMap) {
         write_encoding(self.encoding.as_ref(), headers);
+        if let Some(shape) = self.shape {
+            headers.insert(header::SHAPE, HeaderValue::from_static(shape.as_str()));
+        }
         write_free(&self.headers, headers);
     }
 }
@@ -248,8 +255,11 @@ mod tests {
         let read = RequestMeta::read(&told).expect("valid");
         assert_eq!(read, RequestMeta { encoding: Some(Encoding::JSON), ..RequestMeta::default() });
         let mut written = HeaderMap::new();
-        ResponseMeta { encoding: None, headers: told }.write(&mut written);
+        ResponseMeta { headers: told, ..ResponseMeta::default() }.write(&mut written);
         assert_eq!(written, HeaderMap::new());
+        let oneway = headers(&[("rpc-shape", "oneway"), ("rpc-encoding", "raw")]);
+        ResponseMeta::read(&oneway).expect("valid").write(&mut written);
+        assert_eq!(written, oneway);
     }
 
     #[test]

@@ -142,6 +142,12 @@ impl Shape {
         }
     }
 
+    /// Returns the shape that `word` is for.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|shape| shape.as_str() == word)
+    }
+
     /// Returns whether the caller may send more than one message.
     #[must_use]
     pub const fn streams_requests(self) -> bool {

@@ -56,7 +56,12 @@ impl Procedure {
         A: Future<Output = Result<(), Status>> + Send + 'static,
         Q: Send + 'static,
     {
-        Self::one_by_one(name, Shape::Oneway, codec, take, |()| Ok(Reply::new(Messages::one(""))))
+        Self::one_by_one(name, Shape::Oneway, codec, take, |()| {
+            let mut taken = Reply::new(Messages::one(""));
+            // Who translates it for plain HTTP answers 202 by that.
+            taken.meta.shape = Some(Shape::Oneway);
+            Ok(taken)
+        })
     }
 
     /// Makes a procedure that answers one message with a stream of them.

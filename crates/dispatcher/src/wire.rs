@@ -64,8 +64,13 @@ fn http_failure(status: &Status) -> Response<Body> {
     response
 }
 
-/// Says in headers how a call ended.
-pub(crate) fn write_status(status: &Status, headers: &mut http::HeaderMap) {
+/// Says in headers that a call went well.
+pub(crate) fn write_ok(headers: &mut http::HeaderMap) {
+    headers.insert(ours::STATUS, HeaderValue::from_static("ok"));
+}
+
+/// Says in headers how a call failed.
+fn write_status(status: &Status, headers: &mut http::HeaderMap) {
     headers.insert(ours::STATUS, HeaderValue::from_static(status.word()));
     headers.insert(ours::TRANSPORT, HeaderValue::from_static("http"));
     let mut trailers = http::HeaderMap::new();

@@ -50,6 +50,7 @@ mod span;
 mod streams;
 mod tcp;
 mod timing;
+mod upgrade;
 
 pub use answer::Answer;
 pub use bind::BindError;
@@ -62,3 +63,4 @@ pub use peer::{PeerIdentity, Protocol};
 pub use serve::Serve;
 pub use server::Server;
 pub use tokio_util::sync::CancellationToken;
+pub use upgrade::{Upgrade, Upgraded, Upgrades};

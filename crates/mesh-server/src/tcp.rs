@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use h2_transport::{Outlet, gather, read_ahead};
 use http::Request;
 use hyper::body::Incoming;
@@ -26,11 +27,12 @@ use crate::body::Body;
 use crate::call::Begun;
 use crate::linger::Linger;
 use crate::options::Options;
-use crate::peer::Protocol;
+use crate::peer::{PeerIdentity, Protocol};
 use crate::registry::Registered;
 use crate::serve::Serve;
 use crate::server::{Ended, Shared};
 use crate::streams::Streams;
+use crate::upgrade::Upgrades;
 
 type Tls = TlsStream<BufReader<TcpStream>>;
 
@@ -104,15 +106,17 @@ async fn admit<S>(
 async fn answer<S: Serve>(shared: &Shared<S>, tls: Tls, registered: &Registered, streams: &Streams) -> Ended {
     let peer = registered.peer();
     let calls = shared.calls(peer);
+    let upgrades = Upgrades::default();
     let service = service_fn(|request: Request<Incoming>| {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        upgrades.offer(&mut head.extensions);
         let begun = Begun::with(head);
         streams.expect(begun.timing());
         calls.answer(begun, Body::tcp(body)).map(Ok::<_, Infallible>)
     });
     let builder = builder(&shared.options, peer.protocol(), streams);
     let (io, outlet) = gather(Linger::new(tls));
-    let connection = builder.serve_connection(TokioIo::new(io), service);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
     tokio::pin!(connection);
     let leaving = tokio::select! {
         ended = turns(connection.as_mut(), &outlet) => Some(ended),
@@ -132,7 +136,27 @@ async fn answer<S: Serve>(shared: &Shared<S>, tls: Tls, registered: &Registered,
     if let Err(error) = ended {
         tracing::debug!(?peer, error, "connection broke off");
     }
-    Ended::Finished
+    match upgrades.take() {
+        Some(work) => go_on(shared, peer, work, &outlet).await,
+        None => Ended::Finished,
+    }
+}
+
+/// Does what is to be done with a connection that is no longer HTTP, as long as the server does not stop.
+async fn go_on<S>(
+    shared: &Shared<S>,
+    peer: &PeerIdentity,
+    mut work: BoxFuture<'static, ()>,
+    outlet: &Outlet<Linger<Tls>>,
+) -> Ended {
+    tokio::select! {
+        () = turns(Pin::new(&mut work), outlet) => return Ended::Finished,
+        () = shared.is_to_leave(peer) => {}
+    }
+    match timeout(shared.options.drain_timeout, turns(Pin::new(&mut work), outlet)).await {
+        Ok(()) => Ended::Finished,
+        Err(_elapsed) => Ended::CutOff,
+    }
 }
 
 /// Polls a connection to its end, and sends after each turn what it has written.

@@ -6,47 +6,52 @@ use tower::ServiceExt as _;
 
 use crate::call::{Call, Reply};
 use crate::dispatcher::Registered;
+use crate::front::FrontOptions;
 use crate::grpc;
 use crate::grpc::answer::Manner;
 use crate::grpc::compression::Algorithm;
 use crate::grpc::unframe::{Side, Unframe};
-use crate::header;
 use crate::late;
 use crate::messages::Messages;
 use crate::meta::RequestMeta;
-use crate::procedure::Shape;
 use crate::status::Status;
 
-/// Has `procedure` answer, if messages are no larger than `limit`.
+/// Has `procedure` answer.
 pub(crate) async fn serve(
     procedure: &Registered,
     content_type: HeaderValue,
     request: Request<Body>,
-    limit: usize,
+    options: &FrontOptions,
 ) -> Response<Body> {
     let compressed = match Algorithm::of(request.headers()) {
         Ok(algorithm) => algorithm,
         Err(status) => return grpc::failure(&status),
     };
     let manner = Manner { content_type, algorithm: compressed.of_answer(request.headers()) };
-    let reply = match call(procedure, request, compressed, limit) {
+    let reply = match call(procedure, request, compressed, options) {
         Ok(call) => answer(procedure, call).await,
         Err(status) => Err(status),
     };
-    let mut response = manner.answer(reply);
-    if procedure.shape() == Shape::Oneway {
-        // Who translates for plain HTTP answers 202 by it.
-        response.headers_mut().insert(header::SHAPE, HeaderValue::from_static(Shape::Oneway.as_str()));
-    }
-    response
+    manner.answer(reply)
 }
 
-fn call(procedure: &Registered, request: Request<Body>, compressed: Algorithm, limit: usize) -> Result<Call, Status> {
+fn call(
+    procedure: &Registered,
+    request: Request<Body>,
+    compressed: Algorithm,
+    options: &FrontOptions,
+) -> Result<Call, Status> {
     let (head, body) = request.into_parts();
     let meta = RequestMeta::read(&head.headers)?;
     let deadline = late::deadline(late::time_left(&head.headers, &meta)?)?;
-    let messages = Messages::stream(Unframe::new(body, compressed, limit, Side::Request));
+    let messages = Unframe::new(body, compressed, options.message_bytes_max, Side::Request);
     let (name, shape) = (procedure.name().clone(), procedure.shape());
+    // Streams may be silent as long as they like.
+    let messages = if shape.streams_requests() {
+        Messages::stream(messages)
+    } else {
+        Messages::stream(late::arriving(options.body_timeout, messages))
+    };
     Ok(Call { procedure: name, shape, meta, deadline, messages, extensions: head.extensions })
 }
 

@@ -12,19 +12,26 @@ use identity::ExpectedPeer;
 use mesh_server::{CancellationToken, DrainReport, Options, Server};
 use mesh_types::Endpoint;
 use test_authority::Authority;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::{WebSocketStream, client_async};
 use tower::ServiceExt as _;
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 pub(crate) type Outcome = Result<(), BoxError>;
+pub(crate) type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
 /// How long anything may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A front that a server of the mesh serves.
 pub(crate) struct Served {
-    pub(crate) address: SocketAddr,
+    authority: Authority,
+    address: SocketAddr,
     factory: ClientFactory,
     shutdown: CancellationToken,
     running: JoinSet<DrainReport>,
@@ -43,7 +50,7 @@ impl Served {
         let mut running = JoinSet::new();
         running.spawn(server.run(front, shutdown.clone()));
         let factory = ClientFactory::new(authority.credentials("client")?, FactoryOptions::default())?;
-        Ok(Self { address, factory, shutdown, running })
+        Ok(Self { authority, address, factory, shutdown, running })
     }
 
     /// Returns a channel that speaks only what `mode` says.
@@ -52,6 +59,24 @@ impl Served {
         self.factory.set_http3(&endpoint, Some(mode))?;
         let target = Target::new(endpoint, ExpectedPeer::Node("server".parse()?));
         Ok(self.factory.channel(&target, FactoryOptions::DATA_PLANE)?)
+    }
+
+    /// Returns a WebSocket to `path`, with these headers.
+    pub(crate) async fn websocket(
+        &self,
+        path: &str,
+        headers: &[(&'static str, &'static str)],
+    ) -> Result<Socket, BoxError> {
+        let credentials = self.authority.credentials("client")?;
+        let tcp = TcpStream::connect(self.address).await?;
+        let tls =
+            TlsConnector::from(credentials.client_config(&[b"http/1.1"])).connect("mesh".try_into()?, tcp).await?;
+        let mut request = format!("wss://mesh{path}").into_client_request()?;
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, http::HeaderValue::from_static(value));
+        }
+        let (socket, _response) = Box::pin(within("the handshake", client_async(request, tls))).await?;
+        Ok(socket)
     }
 
     pub(crate) async fn stop(mut self) -> Outcome {

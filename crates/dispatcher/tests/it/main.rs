@@ -4,4 +4,6 @@ mod bad_input;
 mod echo;
 mod fixture;
 mod grpc;
+mod http;
 mod procedures;
+mod websocket;
