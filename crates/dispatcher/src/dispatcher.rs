@@ -9,7 +9,7 @@ use tower::{Layer, ServiceExt as _};
 
 use crate::call::{Call, Reply};
 use crate::encoding::Encoding;
-use crate::middleware::{Answer, Handler, Middleware, wrap};
+use crate::handler::{Answer, Handler, Middleware, wrap};
 use crate::procedure::{ProcedureName, Shape};
 use crate::registration::Procedure;
 use crate::status::Status;

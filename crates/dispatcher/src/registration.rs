@@ -12,7 +12,7 @@ use crate::call::{Call, Reply};
 use crate::codec::{Codec, CodecError};
 use crate::encoding::Encoding;
 use crate::messages::Messages;
-use crate::middleware::{Answer, Handler, Middleware};
+use crate::handler::{Answer, Handler, Middleware};
 use crate::procedure::{ProcedureName, Shape};
 use crate::status::Status;
 use crate::typed::{Incoming, Request, Response};

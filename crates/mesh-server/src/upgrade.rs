@@ -24,7 +24,7 @@ pub struct Upgrade {
     work: Work,
 }
 
-/// A connection that is no longer HTTP.
+/// A connection that is no longer HTTP. Shut it down in the end: what was written last may be sent only then.
 pub struct Upgraded(TokioIo<hyper::upgrade::Upgraded>);
 
 /// The upgrades of one connection, for who serves it. Clones share them.

@@ -18,7 +18,7 @@ use crate::inbound::events::Events;
 use crate::late;
 use crate::messages::Messages;
 use crate::meta::{RequestMeta, ResponseMeta};
-use crate::middleware::Handler;
+use crate::handler::Handler;
 use crate::procedure::{ProcedureName, Shape};
 use crate::status::Status;
 use crate::wire::{Wire, write_ok};

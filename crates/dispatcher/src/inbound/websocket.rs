@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use mesh_server::{Upgrade, Upgraded};
 use peer_health::Readiness;
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -27,7 +28,7 @@ use crate::inbound::http::Callee;
 use crate::late;
 use crate::messages::Messages;
 use crate::meta::RequestMeta;
-use crate::middleware::Handler;
+use crate::handler::Handler;
 use crate::procedure::Shape;
 use crate::status::Status;
 use crate::wire::Wire;
@@ -123,15 +124,17 @@ async fn converse(socket: Socket, handler: Handler, mut call: Call, is_text: boo
         ended = answer(handler, call, &mut replies, is_text) => ended,
         gone = listen(&mut requests, give) => Err(gone),
     };
-    let close = Message::Close(Some(close(&ended)));
-    if let Err(error) = replies.send(close).await {
-        tracing::debug!(%error, "WebSocket has ended before its call");
-        return;
-    }
-    // The client answers with a close of its own; what it has sent before is of no use any more.
-    let closed = async { while let Some(Ok(_unused)) = requests.next().await {} };
-    if timeout(CLOSE_TIMEOUT, closed).await.is_err() {
-        tracing::debug!("WebSocket was not closed by its client");
+    let closing = async {
+        replies.send(Message::Close(Some(close(&ended)))).await?;
+        // The client answers with a close of its own; what it has sent before is of no use any more.
+        while let Some(Ok(_unused)) = requests.next().await {}
+        let mut socket = replies.reunite(requests).expect("both are halves of this socket");
+        Ok::<_, Error>(socket.get_mut().shutdown().await?)
+    };
+    match timeout(CLOSE_TIMEOUT, closing).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "WebSocket has ended before its call"),
+        Err(_elapsed) => tracing::debug!("WebSocket was not closed by its client"),
     }
 }
 
