@@ -46,6 +46,11 @@ impl Core {
         if update.claim.standing == Standing::Alive && self.table.is_full() && self.table.get(&node).is_none() {
             self.make_room();
         }
+        if let Some(from) = from.filter(|_| self.is_rumour(&update)) {
+            self.hear_rumour(from, update, said_at, now);
+            return None;
+        }
+        let rumour_at = self.table.rumour_believed_at(&node).copied();
         let merged = match self.table.merge(update, now) {
             Ok(merged) => merged,
             Err(error) => {
@@ -53,6 +58,9 @@ impl Core {
                 return None;
             }
         };
+        if let Some(at) = rumour_at.filter(|_| self.table.rumour_believed_at(&node).is_none()) {
+            self.timers.remove(&(at, Timer::Rumour(node.clone())));
+        }
         if merged.is_news() {
             self.stats.news += 1;
             // What a newcomer is told at first is not news to the mesh.

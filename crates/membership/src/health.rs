@@ -68,14 +68,17 @@ impl Core {
                     | Timer::Verdict(..)
                     | Timer::VerificationFailed(..)
                     | Timer::Death(..)
+                    | Timer::Rumour(..)
             )
         };
         let due: Vec<(Instant, Timer)> =
             self.timers.iter().take_while(|(at, _)| *at <= now).filter(|(_, timer)| judges(timer)).cloned().collect();
         for (at, timer) in due {
             self.timers.remove(&(at, timer.clone()));
-            if let Timer::Expected(node) = &timer {
-                self.prober.postpone_expected(node, now + CATCH_UP);
+            match &timer {
+                Timer::Expected(node) => self.prober.postpone_expected(node, now + CATCH_UP),
+                Timer::Rumour(node) => self.postpone_rumour(node, now + CATCH_UP),
+                _ => {}
             }
             self.schedule(now + CATCH_UP, timer);
         }

@@ -61,6 +61,7 @@ mod profile;
 mod record;
 mod refutation;
 mod responses;
+mod rumour;
 mod suspicion;
 mod sync;
 mod table;

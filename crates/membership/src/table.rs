@@ -30,6 +30,17 @@ pub(crate) struct Entry {
     pub(crate) rtt: Option<Duration>,
     /// When the last news of it were first said, as this node's clock has it; `None` if that is not known.
     pub(crate) said_at: Option<Instant>,
+    /// What others say of it that is not believed yet.
+    pub(crate) rumour: Option<Rumour>,
+}
+
+/// That a member is dead, though it is alive as far as this node knows.
+#[derive(Debug)]
+pub(crate) struct Rumour {
+    pub(crate) claim: Claim,
+    pub(crate) witnesses: Vec<NodeId>,
+    /// When it is believed, unless the member has denied it.
+    pub(crate) believed_at: Instant,
 }
 
 /// What a merge did.
@@ -122,13 +133,19 @@ impl Table {
     /// Returns the entry as an update to send, with its record if there is one.
     pub(crate) fn update_of(&self, node: &NodeId) -> Option<Update> {
         let entry = self.entries.get(node)?;
+        let record = || entry.record.as_ref().map(|record| record.bytes.clone()).unwrap_or_default();
+        // A rumour is passed on as it came, so that it reaches whom it is about; everybody has the record.
+        let (claim, witnesses, record) = match &entry.rumour {
+            Some(rumour) => (rumour.claim, &rumour.witnesses, Bytes::new()),
+            None => (entry.claim, &entry.witnesses, record()),
+        };
         Some(Update {
             node: node.clone(),
-            claim: entry.claim,
+            claim,
             // A tombstone without a record has no version, but a message cannot say so.
             metadata_version: entry.metadata_version.max(MetadataVersion(1)),
-            record: entry.record.as_ref().map(|record| record.bytes.clone()).unwrap_or_default(),
-            witnesses: entry.witnesses.clone(),
+            record,
+            witnesses: witnesses.clone(),
             age: None,
         })
     }
@@ -190,6 +207,7 @@ impl Table {
                 entry.rtt = None;
             }
             entry.is_hidden = false;
+            entry.rumour = None;
             entry.claim = update.claim;
             entry.witnesses = update.witnesses;
             merged.after = update.claim;
@@ -197,6 +215,23 @@ impl Table {
         let (after, version) = (entry.claim, entry.metadata_version);
         self.account(&update.node, Some((before, known_version.1)), Some((after, version)));
         Ok(merged)
+    }
+
+    /// Takes note of a death that is believed later; returns whether it is news. It takes the place of an earlier rumour.
+    pub(crate) fn hear_rumour(&mut self, update: Update, believed_at: Instant) -> Result<bool, UpdateError> {
+        let Some(known) = self.entries.get(&update.node) else { return Ok(false) };
+        if known.rumour.as_ref().is_some_and(|rumour| rumour.claim >= update.claim) {
+            return Ok(false);
+        }
+        self.check_verdict(&update, Some(known.claim))?;
+        let Some(entry) = self.entries.get_mut(&update.node) else { return Ok(false) };
+        entry.rumour = Some(Rumour { claim: update.claim, witnesses: update.witnesses, believed_at });
+        Ok(true)
+    }
+
+    /// Returns when a rumour of a member is believed, if there is one.
+    pub(crate) fn rumour_believed_at(&mut self, node: &NodeId) -> Option<&mut Instant> {
+        self.entries.get_mut(node)?.rumour.as_mut().map(|rumour| &mut rumour.believed_at)
     }
 
     /// Whether there is no room for another member.
@@ -220,6 +255,7 @@ impl Table {
             last_seen: now,
             rtt: None,
             said_at: None,
+            rumour: None,
         };
         self.account(&update.node, None, Some((entry.claim, entry.metadata_version)));
         let merged = Merged { before: None, after: entry.claim, new_record: entry.record.is_some(), is_behind: false };

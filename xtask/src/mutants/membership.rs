@@ -69,6 +69,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
         caught_by: "tombstones::a_departed_member_is_shown_for_five_minutes_and_remembered_for_a_day",
     },
     Mutant {
+        name: "rumours-believed-at-once",
+        file: "src/rumour.rs",
+        from: "let believed_at = now + self.options.interval / 2;",
+        to: "let believed_at = now + self.options.interval / 2_000;",
+        caught_by: "rumours::a_death_out_of_the_blue_is_passed_on_at_once_to_whom_it_is_about_too_and_believed_later",
+    },
+    Mutant {
+        name: "rumours-in-spite-of-a-new-life",
+        file: "src/table.rs",
+        from: "entry.rumour = None;",
+        to: "",
+        caught_by: "rumours::a_member_that_is_back_in_a_new_life_before_its_death_is_believed_was_never_away",
+    },
+    Mutant {
         name: "death-in-spite-of-a-denial",
         file: "src/table.rs",
         from: "let newer_claim = update.claim > before;",

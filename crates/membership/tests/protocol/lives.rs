@@ -11,6 +11,9 @@ use crate::kit::{Lab, OWN_BOOT, record, sender, update, verdict};
 
 const SOON: Duration = Duration::from_millis(5);
 
+/// How long a death of which nobody had word waits to be believed.
+const BELIEVED: Duration = Duration::from_millis(500);
+
 /// Returns what was said of the local node, by state, life and incarnation.
 fn said_of_self(lab: &Lab) -> Vec<(String, i32, u64, u64)> {
     let told = lab.told("a").into_iter();
@@ -76,6 +79,7 @@ fn a_verdict_needs_a_quorum_of_distinct_confirmers_beside_its_accuser() {
             assert_eq!(lab.state("p1"), Some(MemberState::Alive));
             witnesses.push("one-more");
             lab.hear_updates("p2", vec![verdict("p1", state, &witnesses)]);
+            lab.run(BELIEVED);
             assert!(lab.happened(&format!("{outcome} p1 500.0 v1")), "electorate {electorate}: {:?}", lab.events);
         }
     }

@@ -7,6 +7,7 @@ mod kit;
 mod lives;
 mod messages;
 mod probing;
+mod rumours;
 mod storm;
 mod suspicion;
 mod sync;

@@ -92,7 +92,7 @@ fn the_departed_travel_as_a_state_and_are_believed_with_their_quorum() {
     assert_eq!(lab.state("p2"), Some(MemberState::Alive));
     let entries = vec![dead(&["p1", "p3", "p4", "p5"])];
     lab.hear("p1", Body::SyncDiff(proto::SyncDiff { buckets: all_buckets(), entries }));
-    assert_eq!(lab.state("p2"), Some(MemberState::Dead));
+    lab.run_until("believed", |lab| lab.state("p2") == Some(MemberState::Dead));
     assert_eq!(lab.shown("p2").map(|member| member.boot_epoch.0), Some(PEER_BOOT));
 }
 

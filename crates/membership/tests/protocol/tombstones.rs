@@ -59,7 +59,8 @@ fn old_news_do_not_bring_back_the_dead_and_their_bearer_is_told() {
     lab.sent.clear();
     lab.hear_updates("p3", vec![update("p1")]);
     assert_eq!(lab.state("p1"), Some(MemberState::Dead));
-    assert_eq!(lab.told("p1"), [("p3".to_owned(), dead)]);
+    let told: Vec<_> = lab.told("p1").into_iter().map(|(to, said)| (to, proto::Update { age_us: 0, ..said })).collect();
+    assert_eq!(told, [("p3".to_owned(), dead)]);
     assert_eq!(lab.events, ["dead p1 500.0 v1"]);
 }
 
@@ -67,6 +68,7 @@ fn old_news_do_not_bring_back_the_dead_and_their_bearer_is_told() {
 fn a_dead_member_that_still_probes_is_told_and_not_believed() {
     let mut lab = Lab::new(4);
     lab.hear_updates("p2", vec![verdict("p1", State::Dead, &["p2", "p3", "p4", "a"])]);
+    lab.run(SECOND);
     lab.sent.clear();
     let probe = proto::Probe { sequence: 1, digest: 0, updates: vec![update("p1")], ..proto::Probe::default() };
     lab.hear("p1", proto::envelope::Body::Probe(probe));
