@@ -7,7 +7,7 @@ use crate::process::{cargo, succeeds};
 /// How long, and with which luck.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// What is fed; both, one after the other, unless named.
+    /// What is fed; all, one after the other, unless named.
     #[arg(long, value_enum)]
     target: Option<Target>,
     /// How long to go on with each.
@@ -23,17 +23,48 @@ pub(crate) struct Options {
 enum Target {
     /// The decoder of gossip messages.
     Messages,
+    /// A node that runs, and what follows from the messages that it hears.
+    Conversations,
+    /// The first words on a link, from either side.
+    Hellos,
+    /// The reader of certificates, keys and trust bundles, from files.
+    CertificateFiles,
+    /// The reader of certificates that others show in a handshake.
+    Certificates,
     /// The reader of revocation lists, from files and from other nodes.
     RevocationLists,
+    /// Questions for revocation lists, and the answers.
+    RevocationExchange,
+    /// SPIFFE IDs, trust domains, names and endpoints.
+    Names,
+    /// Requests to the control endpoint.
+    ControlRequests,
 }
 
 impl Target {
-    const ALL: [Self; 2] = [Self::Messages, Self::RevocationLists];
+    const ALL: [Self; 9] = [
+        Self::Messages,
+        Self::Conversations,
+        Self::Hellos,
+        Self::CertificateFiles,
+        Self::Certificates,
+        Self::RevocationLists,
+        Self::RevocationExchange,
+        Self::Names,
+        Self::ControlRequests,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Messages => "messages",
+            Self::Conversations => "conversations",
+            Self::Hellos => "hellos",
+            Self::CertificateFiles => "certificate-files",
+            Self::Certificates => "certificates",
             Self::RevocationLists => "revocation-lists",
+            Self::RevocationExchange => "revocation-exchange",
+            Self::Names => "names",
+            Self::ControlRequests => "control-requests",
         }
     }
 }

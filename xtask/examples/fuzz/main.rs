@@ -4,9 +4,15 @@
 //! are still accepted as new starting points, and counts what happens by reason. `cargo xtask fuzz` runs it.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command for people: printing is its work")]
 
+mod certified;
+mod control;
+mod conversation;
+mod exchange;
+mod hellos;
 mod lists;
 mod messages;
 mod mutate;
+mod names;
 
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
@@ -17,6 +23,12 @@ use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
+
+use crate::certified::Certified;
+use crate::control::Control;
+use crate::conversation::Conversation;
+use crate::hellos::Hellos;
+use crate::lists::Lists;
 
 /// What becomes of an input begins with this if it is a new starting point.
 const ACCEPTED: &str = "accepted";
@@ -38,14 +50,40 @@ struct Target {
 
 impl Target {
     fn named(name: &str) -> anyhow::Result<Self> {
-        match name {
-            "messages" => Ok(Self { corpus: messages::messages(), take: Box::new(decode) }),
-            "revocation-lists" => {
-                let lists = lists::Lists::new()?;
-                Ok(Self { corpus: lists.corpus(), take: Box::new(move |data| lists.take(data)) })
+        Ok(match name {
+            "messages" => Self::new(messages::messages(), decode),
+            "conversations" => {
+                let conversation = Conversation::begin(now())?;
+                Self::new(messages::messages(), move |data| conversation.take(data))
             }
-            _ => bail!("`{name}` is no target; there are messages and revocation-lists"),
-        }
+            "hellos" => {
+                let hellos = Hellos::new(now())?;
+                Self::new(hellos.corpus(), move |data| hellos.take(data))
+            }
+            "certificate-files" => {
+                let certified = Certified::new()?;
+                Self::new(certified.files(), move |data| certified.take_file(data))
+            }
+            "certificates" => {
+                let certified = Certified::new()?;
+                Self::new(certified.certificates()?, move |data| certified.take_shown(data))
+            }
+            "revocation-lists" => {
+                let lists = Lists::new()?;
+                Self::new(lists.corpus(), move |data| lists.take(data))
+            }
+            "revocation-exchange" => Self::new(exchange::corpus(), exchange::take),
+            "names" => Self::new(names::corpus(), names::take),
+            "control-requests" => {
+                let control = Control::new(now())?;
+                Self::new(control::corpus(), move |data| control.take(data))
+            }
+            _ => bail!("`{name}` is no target; `cargo xtask fuzz --help` has them"),
+        })
+    }
+
+    fn new(corpus: Vec<Vec<u8>>, take: impl Fn(&[u8]) -> &'static str + 'static) -> Self {
+        Self { corpus, take: Box::new(take) }
     }
 }
 

@@ -1,0 +1,83 @@
+//! Requests to the control endpoint, from whoever may open a connection: paths, queries, JSON.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use control_api::{Ports, Readiness};
+use futures_util::FutureExt as _;
+use mesh_types::Membership;
+use peers_core::{MembershipView, VersionFuture};
+use tower_service::Service as _;
+
+use crate::hellos::start;
+
+/// The control endpoint of a node that knows itself alone.
+#[derive(Debug)]
+pub(crate) struct Control {
+    router: Router,
+}
+
+/// Members that never change.
+#[derive(Debug)]
+struct Fixed(Arc<Membership>);
+
+impl MembershipView for Fixed {
+    fn current(&self) -> Arc<Membership> {
+        Arc::clone(&self.0)
+    }
+
+    fn changed(&self, _seen: u64) -> VersionFuture<'_> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// Returns requests that are answered: method and path in a line, then the body.
+pub(crate) fn corpus() -> Vec<Vec<u8>> {
+    let requests = [
+        "GET /control/peers?status=alive&role=worker\n",
+        "GET /control/lifecycle\n",
+        "POST /control/labels\n{\"nodeId\":\"node-a\",\"labels\":{\"rack\":\"r1\",\"zone\":null}}",
+        "POST /control/lifecycle\n{\"nodeId\":\"node-a\",\"lifecycle\":\"draining\"}",
+        "GET /readyz\n",
+    ];
+    requests.map(|request| request.as_bytes().to_vec()).to_vec()
+}
+
+impl Control {
+    pub(crate) fn new(now: Instant) -> anyhow::Result<Self> {
+        let members = start("node-a", now)?.snapshot();
+        let ports = Ports {
+            members: Arc::new(Fixed(Arc::new(members))),
+            metrics: Arc::new(String::new),
+            readiness: Readiness::new("worker"),
+            lease_health: None,
+            labels: Some(Arc::new(|_| Box::pin(std::future::ready(Ok(()))))),
+            lifecycle: Some(Arc::new(|_| Box::pin(std::future::ready(Ok(()))))),
+        };
+        Ok(Self { router: control_api::router(ports) })
+    }
+
+    /// Sends a request, and says what became of it.
+    pub(crate) fn take(&self, data: &[u8]) -> &'static str {
+        let Ok(request) = request(data) else { return "no request" };
+        let answer = self.router.clone().call(request).now_or_never().map(|Ok(answer)| answer);
+        let Some(answer) = answer else { return "waits" };
+        let status = answer.status();
+        let is_known = !status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE;
+        assert!(is_known, "answered with {status}");
+        if status.is_client_error() { "refused" } else { "accepted" }
+    }
+}
+
+fn request(data: &[u8]) -> anyhow::Result<Request<Body>> {
+    let end = data.iter().position(|byte| *byte == b'\n').context("no line")?;
+    let (line, body) = data.split_at(end);
+    let (method, target) = str::from_utf8(line)?.split_once(' ').context("no path")?;
+    let json = "application/json";
+    let request = Request::builder().method(Method::from_bytes(method.as_bytes())?).uri(target);
+    Ok(request.header("content-type", json).body(Body::from(body.to_vec()))?)
+}
