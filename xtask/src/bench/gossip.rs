@@ -1,12 +1,13 @@
 //! `cargo xtask bench gossip`: a mesh of real processes, ours beside Serf, in the same run and by the same reader.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
 use crate::bench_discovery::machine;
@@ -66,10 +67,19 @@ struct Column {
     figures: Figures,
 }
 
-/// Measures, prints a table and writes all samples to target/bench/gossip.json.
+/// A mesh that did not do what was measured, and how far it had come: what it had shown by then counts.
+#[derive(Debug, PartialEq, Eq)]
+struct Failure {
+    /// Which mesh, in which turn.
+    mesh: String,
+    why: String,
+}
+
+/// Measures, prints a table and writes all samples to target/bench/gossip.json. A mesh that fails is told below the table: its
+/// figures so far stay, and the others are measured all the same.
 ///
 /// # Errors
-/// A binary is missing, or a mesh does not do what is measured.
+/// A binary is missing, the run was interrupted, or the samples cannot be written.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let binary = static_binary(options.binary.as_deref())?;
     let serf = options.vs.map(|Rival::Serf| find_serf()).transpose()?;
@@ -87,20 +97,28 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         println!("network: {percent} % of all datagrams are lost");
     }
 
-    let mut columns = Vec::new();
+    let (mut columns, mut failures) = (Vec::new(), Vec::new());
     for turn in 1..=options.turns {
         for system in &systems {
             println!("turn {turn} of {}: {}", options.turns, system.title());
             for nodes in options.sizes() {
-                let figures = measure(options, system, nodes, faults.as_ref(), &interrupted)
-                    .with_context(|| format!("{} with {nodes} nodes, turn {turn}", system.title()))?;
+                let mut figures = Figures::default();
+                let done = measure(options, system, nodes, faults.as_ref(), &interrupted, &mut figures);
                 add(&mut columns, system.title(), nodes, &figures);
+                if let Err(error) = done {
+                    ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
+                    let mesh = format!("{} with {nodes} nodes, turn {turn}", system.title());
+                    failures.push(Failure { mesh, why: format!("{error:#}") });
+                }
             }
         }
     }
     print(&columns);
-    write(options, &columns)?;
-    Ok(ExitCode::SUCCESS)
+    for Failure { mesh, why } in &failures {
+        println!("\nFAILED: {mesh}: {why}");
+    }
+    write(options, &columns, &failures)?;
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl Options {
@@ -125,26 +143,26 @@ fn measure(
     nodes: u8,
     faults: Option<&Faults>,
     interrupted: &Arc<AtomicBool>,
-) -> anyhow::Result<Figures> {
-    let mut figures = Figures::default();
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
     let (count, events) = (usize::from(nodes), usize::from(options.events_a_turn()));
     let mut swarm = Swarm::new(system, Arc::clone(interrupted))?;
-    swarm.meet(count, &mut figures)?;
+    swarm.meet(count, figures)?;
     swarm.pass(SETTLE)?;
     if options.partition {
-        swarm.partition(faults.context("a partition needs nftables")?, &mut figures)?;
+        swarm.partition(faults.context("a partition needs nftables")?, figures)?;
     } else if options.restarts {
-        swarm.restart_all(&mut figures)?;
+        swarm.restart_all(figures)?;
     } else {
         if nodes == options.nodes {
-            swarm.updates(events, &mut figures)?;
-            swarm.joins_and_leaves(count..count + events, &mut figures)?;
+            swarm.updates(events, figures)?;
+            swarm.joins_and_leaves(count..count + events, figures)?;
             swarm.pass(SETTLE)?;
-            swarm.rest(Duration::from_secs(u64::from(options.rest)), &mut figures)?;
+            swarm.rest(Duration::from_secs(u64::from(options.rest)), figures)?;
         }
-        swarm.kills(events, &mut figures)?;
+        swarm.kills(events, figures)?;
     }
-    Ok(figures)
+    Ok(())
 }
 
 fn add(columns: &mut Vec<Column>, title: &'static str, nodes: u8, figures: &Figures) {
@@ -165,7 +183,8 @@ fn print(columns: &[Column]) {
         let titles: Vec<_> = columns.iter().map(|column| format!("{:>22}", column.title)).collect();
         let title = format!("{nodes} nodes, median (worst)");
         println!("\n{title:<62}{}{}", titles.concat(), if rivals.is_empty() { "" } else { "   ratio" });
-        for measure in ours.figures.measures() {
+        let measures: BTreeSet<Measure> = columns.iter().flat_map(|column| column.figures.measures()).collect();
+        for measure in measures {
             let cells: String =
                 columns.iter().map(|column| format!("{:>22}", cell(&column.figures, measure))).collect();
             let ratio = rivals.first().and_then(|rival| ratio(&ours.figures, &rival.figures, measure));
@@ -190,7 +209,7 @@ fn ratio(ours: &Figures, theirs: &Figures, measure: Measure) -> Option<f64> {
     (theirs > 0.0).then(|| ours / theirs)
 }
 
-fn write(options: &Options, columns: &[Column]) -> anyhow::Result<()> {
+fn write(options: &Options, columns: &[Column], failures: &[Failure]) -> anyhow::Result<()> {
     let systems: Vec<Value> = columns
         .iter()
         .map(|column| {
@@ -198,8 +217,10 @@ fn write(options: &Options, columns: &[Column]) -> anyhow::Result<()> {
             json!({"system": title, "nodes": nodes, "measures": figures.document()})
         })
         .collect();
+    let failures: Vec<Value> = failures.iter().map(|Failure { mesh, why }| json!({"mesh": mesh, "why": why})).collect();
     let document = json!({
-        "machine": machine()?, "events": options.events, "turns": options.turns, "lossPercent": options.drop, "systems": systems,
+        "machine": machine()?, "events": options.events, "turns": options.turns, "lossPercent": options.drop,
+        "systems": systems, "failures": failures,
     });
     let folder = workspace_root().join("target/bench");
     let path = folder.join("gossip.json");

@@ -66,7 +66,7 @@ impl Swarm<'_> {
             starts.push(self.start(agent)?);
         }
         let (Some(first), Some(last)) = (starts.first(), starts.last()) else { return Ok(()) };
-        let met = self.until_all_see_all(MEET_LIMIT)?;
+        let met = self.until_all_see_all(MEET_LIMIT).with_context(|| format!("did not meet within {MEET_LIMIT:?}"))?;
         figures.add(Measure::TogetherFromLast, met.saturating_sub(*last).as_secs_f64());
         figures.add(Measure::TogetherFromFirst, met.saturating_sub(*first).as_secs_f64());
         figures.add(Measure::TogetherMegabytes, (traffic()?.bytes - before.bytes) as f64 / 1e6);
