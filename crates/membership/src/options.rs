@@ -5,6 +5,11 @@ use std::time::Duration;
 use crate::knob::{Amount, Bound, Knob, OptionsError};
 use crate::pacing::Rate;
 
+/// Bounds of the least time that a probe waits, a twenty-fifth of `suspicion_interval`: a member whose machine is busy for a
+/// moment is not doubted, and one that is dead is found no later, since the verdict has a grace of five times that.
+const LEAST_WAIT: Duration = Duration::from_millis(100);
+const MOST_LEAST_WAIT: Duration = Duration::from_millis(400);
+
 /// Least and most time that a probe waits where the round trip is not known.
 const FIRST_CONTACT_LEAST: Duration = Duration::from_millis(500);
 const FIRST_CONTACT_MOST: Duration = Duration::from_millis(1_500);
@@ -29,7 +34,7 @@ pub struct Options {
     /// with it.
     pub dead_after: Option<Duration>,
     /// Longest wait for the answer to a probe; default 2 s, 10 ms up to `suspicion_interval`. The wait adapts to four
-    /// times the smoothed round trip, from 100 ms up to this.
+    /// times the smoothed round trip, from a twenty-fifth of `suspicion_interval` up to this.
     pub ping_timeout: Duration,
     /// Most sends of one update per link; default 3, 1 to 16. The first is at once, the others ride on probes until
     /// the other side's digest shows that it has everything.
@@ -105,8 +110,8 @@ impl Options {
             value: |o| Amount::Time(o.ping_timeout),
             least: Bound::Is(Amount::ms(10)),
             most: Bound::Of("suspicionInterval", |o| Amount::Time(o.suspicion_interval)),
-            turn: "Longest wait for the answer to a probe; the wait adapts to four round trips, from 100 ms up to this. Keep it \
-                   above the slowest round trip; lower suspects sooner.",
+            turn: "Longest wait for the answer to a probe; the wait adapts to four round trips, from a twenty-fifth of \
+                   `suspicionInterval` up to this. Keep it above the slowest round trip; lower suspects sooner.",
         },
         Knob {
             option: "retransmitLimit",
@@ -159,7 +164,8 @@ impl Options {
     /// How long a probe waits, with what is known of the round trip: four times that. A first contact has time for its handshake, which then shows the round trip.
     pub(crate) fn probe_timeout(&self, rtt: Option<Duration>) -> Duration {
         let first_contact = (self.suspicion_interval / 10).clamp(FIRST_CONTACT_LEAST, FIRST_CONTACT_MOST);
-        let adaptive = rtt.map_or(first_contact, |rtt| (rtt * 4).max(Duration::from_millis(100)));
+        let least = (self.suspicion_interval / 25).clamp(LEAST_WAIT, MOST_LEAST_WAIT);
+        let adaptive = rtt.map_or(first_contact, |rtt| (rtt * 4).max(least));
         adaptive.min(self.ping_timeout)
     }
 
@@ -229,10 +235,12 @@ mod tests {
         let options = Options::default();
         let wait = |rtt| options.probe_timeout(rtt).as_millis();
         assert_eq!(wait(None), 500);
-        assert_eq!(wait(Some(Duration::from_millis(1))), 100);
+        assert_eq!(wait(Some(Duration::from_millis(1))), 200);
         assert_eq!(wait(Some(Duration::from_millis(100))), 400);
         assert_eq!(wait(Some(Duration::from_secs(9))), 2_000);
         let wan = crate::Profile::Wan.options();
         assert_eq!(wan.probe_timeout(None).as_millis(), 1_500);
+        let least = |profile: crate::Profile| profile.options().probe_timeout(Some(Duration::ZERO)).as_millis();
+        assert_eq!([crate::Profile::Fast, crate::Profile::Wan].map(least), [100, 400]);
     }
 }

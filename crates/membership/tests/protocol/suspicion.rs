@@ -53,8 +53,8 @@ fn one_verifier_that_gets_an_answer_ends_the_suspicion() {
 fn a_quorum_decides_after_the_grace_and_death_follows() {
     let mut lab = suspecting(5, Verifiers::Confirm);
     assert_eq!(lab.state("p1"), Some(MemberState::Suspect));
-    // The first probe that was missed waited for 100 ms; the grace is 1 s from when it was sent.
-    lab.run(Duration::from_millis(890));
+    // The first probe that was missed waited for 200 ms; the grace is 1 s from when it was sent.
+    lab.run(Duration::from_millis(790));
     assert_eq!(lab.state("p1"), Some(MemberState::Suspect));
     lab.run(Duration::from_millis(20));
     assert_eq!(lab.state("p1"), Some(MemberState::Unreachable));
