@@ -12,6 +12,9 @@ use sim::chaos::{Band, Outcome, Plan};
 
 const USAGE: &str = "usage: membership [--seeds N] [--first-seed S] [--nodes N] [--steps N] [--trace]";
 
+/// After how many seeds it is told how far it has come.
+const TOLD_EVERY: u64 = 256;
+
 struct Wanted {
     seeds: u64,
     first_seed: u64,
@@ -55,11 +58,11 @@ fn run() -> anyhow::Result<ExitCode> {
 
 /// Runs all seeds, on all processors.
 fn run_band(wanted: &Wanted) -> anyhow::Result<Vec<Outcome>> {
-    let next = AtomicU64::new(0);
+    let (next, finished) = (AtomicU64::new(0), AtomicU64::new(0));
     let workers = thread::available_parallelism().context("cannot count the processors")?;
     let mut outcomes = Vec::new();
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers.get()).map(|_| scope.spawn(|| run_some(wanted, &next))).collect();
+        let workers: Vec<_> = (0..workers.get()).map(|_| scope.spawn(|| run_some(wanted, &next, &finished))).collect();
         for worker in workers {
             let Ok(done) = worker.join() else { bail!("a run panicked") };
             outcomes.extend(done);
@@ -70,11 +73,19 @@ fn run_band(wanted: &Wanted) -> anyhow::Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-/// Runs one seed after the other until none is left.
-fn run_some(wanted: &Wanted, next: &AtomicU64) -> Vec<Outcome> {
+/// Runs one seed after the other until none is left, and tells now and then how far all have come.
+fn run_some(wanted: &Wanted, next: &AtomicU64, finished: &AtomicU64) -> Vec<Outcome> {
     let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
     let seeds = numbers.take_while(|number| *number < wanted.seeds).map(|number| wanted.first_seed + number);
-    seeds.map(|seed| wanted.band.run_twice(seed)).collect()
+    let run = |seed| {
+        let outcome = wanted.band.run_twice(seed);
+        let so_far = finished.fetch_add(1, Ordering::Relaxed) + 1;
+        if outcome.violation.is_some() || so_far.is_multiple_of(TOLD_EVERY) {
+            eprintln!("{so_far} of {} seeds; {outcome}", wanted.seeds);
+        }
+        outcome
+    };
+    seeds.map(run).collect()
 }
 
 /// Tells all that befalls a mesh and all that its nodes say.
