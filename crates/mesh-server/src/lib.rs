@@ -9,6 +9,9 @@
 //! under way and tells clients to send the others elsewhere. Certificates are taken anew for each handshake; whoever is
 //! no longer trusted is cut off in the middle of a connection.
 //!
+//! An [`Inflight`] around the service counts the calls under way and cuts off those that take too long, for a node that is to be
+//! emptied while it goes on listening.
+//!
 //! ```no_run
 //! use std::sync::Arc;
 //!
@@ -33,8 +36,10 @@ mod body;
 mod call;
 mod follow;
 mod grpc_timeout;
+mod guarded;
 mod handle;
 mod http3;
+mod inflight;
 mod linger;
 mod meter;
 mod methods;
@@ -56,8 +61,10 @@ pub use answer::Answer;
 pub use bind::BindError;
 pub use body::Body;
 pub use grpc_timeout::{MalformedTimeout, grpc_timeout};
+pub use guarded::GuardedBody;
 pub use h3_transport::{NodeSecret, QuicOptions};
 pub use handle::{DrainReport, Handle};
+pub use inflight::{Guarded, Inflight};
 pub use options::{Http2Options, Limits, Options};
 pub use peer::{PeerIdentity, Protocol};
 pub use serve::Serve;

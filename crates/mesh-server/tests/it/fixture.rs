@@ -2,14 +2,15 @@
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::routing::get;
+use axum::{Extension, Router};
 use bytes::Bytes;
 use identity::{Credentials, SharedCredentials};
-use mesh_server::{CancellationToken, DrainReport, Handle, Options, PeerIdentity, Server};
+use mesh_server::{CancellationToken, DrainReport, Handle, Inflight, Options, PeerIdentity, Server};
 use test_authority::Authority;
 use test_rpc::EchoService;
 use test_rpc::rpc::EchoRequest;
@@ -29,6 +30,9 @@ pub(crate) type Outcome = Result<(), BoxError>;
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 /// What carries calls, whichever protocol it speaks.
 pub(crate) type Channel = BoxCloneService<http::Request<Body>, http::Response<Body>, Status>;
+
+/// A server that runs.
+type Running = Pin<Box<dyn Future<Output = DrainReport> + Send>>;
 
 /// Messages may be this large.
 pub(crate) const MESSAGE_BYTES: usize = 16 * 1024 * 1024;
@@ -53,6 +57,8 @@ pub(crate) struct Served {
     pub(crate) echo: EchoService,
     pub(crate) handle: Handle,
     pub(crate) shutdown: CancellationToken,
+    /// Counts the calls if it was started so.
+    pub(crate) inflight: Inflight,
     running: JoinSet<DrainReport>,
 }
 
@@ -62,6 +68,20 @@ impl Served {
     }
 
     pub(crate) fn start_with(options: Options) -> Result<Self, BoxError> {
+        Self::start_as(options, |server, router, _inflight, shutdown| Box::pin(server.run(router, shutdown)))
+    }
+
+    pub(crate) fn start_guarded(options: Options) -> Result<Self, BoxError> {
+        let run = |server: Server, router, inflight: &Inflight, shutdown| -> Running {
+            Box::pin(server.run(inflight.guard(router), shutdown))
+        };
+        Self::start_as(options, run)
+    }
+
+    fn start_as(
+        options: Options,
+        run: impl FnOnce(Server, Router, &Inflight, CancellationToken) -> Running,
+    ) -> Result<Self, BoxError> {
         let authority = Authority::new()?;
         let credentials = Arc::new(SharedCredentials::new((*authority.credentials("server")?).clone()));
         let server = Server::bind(options, Arc::clone(&credentials) as _)?;
@@ -70,9 +90,11 @@ impl Served {
             .max_decoding_message_size(MESSAGE_BYTES)
             .max_encoding_message_size(MESSAGE_BYTES);
         let router = Routes::new(service).into_axum_router().route("/who", get(who));
+        let router = router.route("/never", get(std::future::pending::<()>));
         let mut running = JoinSet::new();
-        running.spawn(server.run(router, shutdown.clone()));
-        Ok(Self { authority, credentials, echo, handle, shutdown, running })
+        let inflight = Inflight::new();
+        running.spawn(run(server, router, &inflight, shutdown.clone()));
+        Ok(Self { authority, credentials, echo, handle, shutdown, inflight, running })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

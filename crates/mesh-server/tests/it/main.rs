@@ -5,6 +5,7 @@ mod deadlines;
 mod drain;
 mod fixture;
 mod http3_client;
+mod inflight;
 mod limits;
 mod metrics;
 mod raw_http3;
