@@ -14,7 +14,8 @@ pub(crate) enum ApiError {
     #[error("{message}")]
     InvalidArgument { message: String },
     #[error(
-        "nothing is at `{path}`; see /control/peers, /control/labels, /control/lifecycle, /metrics, /healthz, /readyz"
+        "nothing is at `{path}`; see /control/peers, /control/labels, /control/lifecycle, /control/upgrade, /control/logging, \
+         /control/tracing, /metrics, /healthz, /readyz"
     )]
     NotFound { path: String },
     #[error("{what} is not kept on this node")]

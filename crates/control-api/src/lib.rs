@@ -9,12 +9,17 @@
 //! | `GET /control/peers[?status=][&role=]`, also below `/omnirelay` | members, the local one first |
 //! | `GET /control/labels`, also below `/omnirelay` | labels of the local node |
 //! | `POST /control/labels` of `{"nodeId":"…","labels":{"set":"value","remove":null}}` | the same, changed; for operators and the node itself |
+//! | `GET`, `POST /control/lifecycle` of `{"nodeId":"…","lifecycle":"draining"}`, also below `/omnirelay` | what work the local node takes |
+//! | `GET /control/upgrade`, `POST /control/upgrade/drain`, `…/resume`, also below `/omnirelay` | how far the local node is emptied |
+//! | `GET`, `POST /omnirelay/control/logging` and `…/tracing` | what is logged, and which traces are kept |
 //! | `GET /omnirelay/control/lease-health[?peer=][&state=][&limit=][&cursor=]` | health and leases of peers, with an `ETag` |
 //! | `GET /metrics` | Prometheus text, version 0.0.4 |
 //! | `GET /healthz` | 200 while the process answers at all |
 //! | `GET /readyz` | 200, or 503 with the issues while it must not get work |
 
 mod clock;
+mod directives;
+mod drain;
 mod error;
 mod labels;
 mod lease_health;
@@ -26,7 +31,10 @@ mod plain;
 mod routes;
 mod security;
 mod server;
+mod toggles;
+mod upgrade;
 
+pub use drain::{Drain, DrainHandle, Workload};
 pub use labels::{ChangeLabels, LabelChanges, LabelsFuture, LabelsRefused};
 pub use lifecycle::{ChangeLifecycle, LifecycleFuture, LifecycleRefused};
 pub use limits::Limits;
@@ -34,3 +42,4 @@ pub use peer_health::Readiness;
 pub use routes::{Ports, router};
 pub use security::{PeerName, Security};
 pub use server::{BindError, Server};
+pub use toggles::Toggle;

@@ -11,10 +11,12 @@ use axum::{Json, Router};
 use mesh_types::{Feature, Member, MemberState, Membership, NodeLifecycle, ParseLifecycleError};
 use serde::{Deserialize, Serialize};
 
+use crate::drain::Wish;
 use crate::error::ApiError;
 use crate::own_node::may_change;
 use crate::routes::Ports;
 use crate::security::PeerName;
+use crate::upgrade;
 
 /// Most bytes of a request.
 const BODY_BYTES_MAX: usize = 4 * 1024;
@@ -52,6 +54,8 @@ struct Change {
     /// Which node the client means; without it, whoever answers.
     node_id: Option<String>,
     lifecycle: String,
+    /// Of a drain: how long calls under way may take.
+    timeout_ms: Option<u64>,
 }
 
 /// The answer. Fields are added at the end, never renamed.
@@ -74,15 +78,13 @@ async fn change(
     peer: Option<Extension<PeerName>>,
     body: Result<Json<Change>, JsonRejection>,
 ) -> Result<Response, ApiError> {
-    let Json(Change { node_id, lifecycle }) = body?;
+    let Json(Change { node_id, lifecycle, timeout_ms }) = body?;
     let by = may_change(&ports.members.current(), peer, node_id, "change the lifecycle")?;
-    let lifecycle: NodeLifecycle = lifecycle.parse()?;
-    let Some(change) = &ports.lifecycle else {
-        return Err(ApiError::NotKept { what: "a way to change the lifecycle" });
-    };
-    change(lifecycle).await?;
+    let wish = Wish { lifecycle: lifecycle.parse()?, timeout: upgrade::timeout(timeout_ms)?, reason: None };
+    let wanted = wish.lifecycle;
+    upgrade::kept(&ports)?.change(wish).await?;
     // The audit trail: who did it is nowhere else.
-    tracing::info!(by, lifecycle = lifecycle.as_str(), "lifecycle changed");
+    tracing::info!(by, lifecycle = wanted.as_str(), "lifecycle changed");
     answer(&ports.members.current())
 }
 

@@ -15,11 +15,14 @@ use peer_health::{HealthBoard, Readiness};
 use peers_core::MembershipView;
 
 use crate::clock::Now;
+use crate::drain::DrainHandle;
 use crate::error::ApiError;
 use crate::labels::{self, ChangeLabels};
 use crate::lease_health;
-use crate::lifecycle::{self, ChangeLifecycle};
+use crate::lifecycle;
 use crate::peers::{Filter, RawFilter, document};
+use crate::toggles::{self, Toggle};
+use crate::upgrade;
 
 /// Where the answers come from. Cloning shares them.
 #[derive(Clone)]
@@ -34,8 +37,25 @@ pub struct Ports {
     pub lease_health: Option<Arc<HealthBoard>>,
     /// Changes labels of the local node; without it, changing them answers 404.
     pub labels: Option<Arc<ChangeLabels>>,
-    /// Says what work the local node takes; without it, changing that answers 404.
-    pub lifecycle: Option<Arc<ChangeLifecycle>>,
+    /// Says what work the local node takes, and empties it; without it, changing that answers 404.
+    pub drain: Option<DrainHandle>,
+    /// Which log events are written; without it the route answers 404.
+    pub log_filter: Option<Toggle<String>>,
+    /// Share of the traces begun here that are kept, if they go anywhere; without it, changing it answers 404.
+    pub sample_ratio: Option<Toggle<f64>>,
+}
+
+impl Ports {
+    /// Makes ports without what may be left out.
+    #[must_use]
+    pub fn new(
+        members: Arc<dyn MembershipView>,
+        metrics: Arc<dyn Fn() -> String + Send + Sync>,
+        readiness: Readiness,
+    ) -> Self {
+        let (lease_health, labels, drain, log_filter, sample_ratio) = Default::default();
+        Self { members, metrics, readiness, lease_health, labels, drain, log_filter, sample_ratio }
+    }
 }
 
 impl fmt::Debug for Ports {
@@ -52,6 +72,8 @@ pub fn router(ports: Ports) -> Router {
         .route("/metrics", get(metrics_text))
         .merge(labels::routes())
         .merge(lifecycle::routes())
+        .merge(upgrade::routes())
+        .merge(toggles::routes())
         .merge(lease_health::routes(ports.lease_health.clone()))
         .route_layer(from_fn_with_state(ports.clone(), count_active));
     Router::new()

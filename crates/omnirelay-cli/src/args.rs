@@ -29,6 +29,19 @@ const LIFECYCLE_EXAMPLES: &str = "Examples:
 
 The certificate must be of the role `operator`, or the node's own. A restart of the node forgets it.";
 
+const DRAIN_EXAMPLES: &str = "Examples:
+  omnirelay --endpoint https://node-b:17420 mesh peers drain node-b --wait
+  omnirelay mesh peers drain self --within 2m
+
+The certificate must be of the role `operator`, or the node's own. A restart of the node forgets it.";
+
+const UPGRADE_EXAMPLES: &str = "Examples:
+  omnirelay --endpoint https://node-b:17420 mesh upgrade drain node-b --within 2m --reason 'new kernel' --wait
+  omnirelay --endpoint https://node-b:17420 mesh upgrade status
+  omnirelay --endpoint https://node-b:17420 mesh upgrade resume node-b
+
+The certificate must be of the role `operator`, or the node's own. A restart of the node forgets it.";
+
 /// Looks into an OmniRelay mesh, through the control endpoint of one of its nodes.
 #[derive(Debug, Parser)]
 #[command(name = "omnirelay", version, after_help = EXAMPLES)]
@@ -89,6 +102,58 @@ pub(crate) enum MeshCommand {
     /// The members of the mesh
     #[command(subcommand)]
     Peers(PeersCommand),
+    /// Empty a node before it is replaced
+    #[command(subcommand)]
+    Upgrade(UpgradeCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UpgradeCommand {
+    /// Show how far the node at the endpoint is emptied
+    #[command(after_help = UPGRADE_EXAMPLES)]
+    Status {
+        /// How to write it
+        #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+        output: LabelFormat,
+    },
+    /// Empty the node at the endpoint: no new work, and what it has is to end
+    #[command(after_help = UPGRADE_EXAMPLES)]
+    Drain(UpgradeDrain),
+    /// Give the node at the endpoint work again
+    #[command(after_help = UPGRADE_EXAMPLES)]
+    Resume(UpgradeTarget),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpgradeTarget {
+    /// Which node; the one at the endpoint must be this one, `self` takes any
+    #[arg(value_name = "NODE|self", default_value = "self")]
+    pub(crate) node: String,
+    /// How to write what the node says then
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: LabelFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpgradeDrain {
+    #[command(flatten)]
+    pub(crate) target: UpgradeTarget,
+    #[command(flatten)]
+    pub(crate) terms: DrainTerms,
+    /// Why, for whoever looks
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// How a drain ends.
+#[derive(Debug, Args)]
+pub(crate) struct DrainTerms {
+    /// How long calls under way may take before they are cut off [default: the node's, 30s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) within: Option<Duration>,
+    /// Return when the node is empty, and say what was cut off
+    #[arg(long)]
+    pub(crate) wait: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -100,11 +165,11 @@ pub(crate) enum PeersCommand {
     #[command(after_help = LABEL_EXAMPLES)]
     Label(Label),
     /// Give the node at the control endpoint no new work, and let what it has end or go elsewhere
-    #[command(after_help = LIFECYCLE_EXAMPLES)]
-    Drain(Lifecycle),
+    #[command(after_help = DRAIN_EXAMPLES)]
+    Drain(Drain),
     /// Give the node at the control endpoint no new work; what it has stays
     #[command(after_help = LIFECYCLE_EXAMPLES)]
-    Cordon(Lifecycle),
+    Cordon(Cordon),
     /// Give the node at the control endpoint work again, after a drain or a cordon
     #[command(after_help = LIFECYCLE_EXAMPLES)]
     Uncordon(Lifecycle),
@@ -118,6 +183,23 @@ pub(crate) struct Lifecycle {
     /// How to write what the node says then
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: LabelFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Drain {
+    #[command(flatten)]
+    pub(crate) lifecycle: Lifecycle,
+    #[command(flatten)]
+    pub(crate) terms: DrainTerms,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cordon {
+    #[command(flatten)]
+    pub(crate) lifecycle: Lifecycle,
+    /// Return when no call is under way
+    #[arg(long)]
+    pub(crate) wait: bool,
 }
 
 #[derive(Debug, Args)]

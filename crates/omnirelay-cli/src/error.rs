@@ -25,6 +25,10 @@ pub(crate) enum CliError {
     Request(#[from] RequestError),
     #[error("label `{key}` is named twice")]
     LabelTwice { key: String },
+    #[error("the drain was ended by somebody else: the node takes work again")]
+    Resumed,
+    #[error("not waited for any longer; the node goes on with what it was told")]
+    Interrupted,
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
     #[error("cannot start")]
@@ -44,7 +48,9 @@ impl CliError {
         }
         match self {
             Self::NoCredentials { .. } | Self::BadCredentials { .. } | Self::LabelTwice { .. } => ExitCode::from(USAGE),
-            Self::Request(_) | Self::Output(_) | Self::Runtime { .. } => ExitCode::from(FAILURE),
+            Self::Request(_) | Self::Resumed | Self::Interrupted | Self::Output(_) | Self::Runtime { .. } => {
+                ExitCode::from(FAILURE)
+            }
         }
     }
 
@@ -54,7 +60,12 @@ impl CliError {
                 Some("set --cert, --key and --ca, or OMNIRELAY_CERT, OMNIRELAY_KEY and OMNIRELAY_CA")
             }
             Self::Request(error) => error.hint(),
-            Self::BadCredentials { .. } | Self::LabelTwice { .. } | Self::Output(_) | Self::Runtime { .. } => None,
+            Self::BadCredentials { .. }
+            | Self::LabelTwice { .. }
+            | Self::Resumed
+            | Self::Interrupted
+            | Self::Output(_)
+            | Self::Runtime { .. } => None,
         }
     }
 }

@@ -15,6 +15,9 @@ use crate::table::printable;
 /// What stands for the node at the endpoint, whatever its name; a node that is called so is found by its endpoint, too.
 pub(crate) const SELF: &str = "self";
 
+/// Labels to set, and those without a value to remove.
+pub(crate) type LabelChanges = BTreeMap<String, Option<String>>;
+
 /// One label to set, or to remove.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LabelChange {
@@ -41,7 +44,7 @@ impl FromStr for LabelChange {
 }
 
 /// Returns all changes by key.
-pub(crate) fn changes(all: &[LabelChange]) -> Result<BTreeMap<String, Option<String>>, CliError> {
+pub(crate) fn changes(all: &[LabelChange]) -> Result<LabelChanges, CliError> {
     let mut changes = BTreeMap::new();
     for LabelChange { key, value } in all {
         if changes.insert(key.clone(), value.clone()).is_some() {
@@ -55,7 +58,7 @@ pub(crate) fn changes(all: &[LabelChange]) -> Result<BTreeMap<String, Option<Str
 pub(crate) async fn label(
     client: &Client,
     label: &Label,
-    changes: BTreeMap<String, Option<String>>,
+    changes: LabelChanges,
     output: &mut Output,
 ) -> Result<(), CliError> {
     let mut request = json!({ "labels": changes });

@@ -14,15 +14,17 @@ mod lifecycle;
 mod output;
 mod peers;
 mod table;
+mod upgrade;
 
 use std::io;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::args::{Cli, Command, Lifecycle, MeshCommand, PeersCommand};
+use crate::args::{Cli, Command, MeshCommand, PeersCommand, UpgradeCommand};
 use crate::client::Client;
 use crate::error::CliError;
+use crate::labels::LabelChanges;
 use crate::output::Output;
 
 fn main() -> ExitCode {
@@ -52,24 +54,36 @@ fn run(cli: &Cli) -> Result<(), CliError> {
             output.write(&script)?;
             Ok(())
         }
-        Command::Mesh(MeshCommand::Peers(PeersCommand::List(list))) => {
+        Command::Mesh(command) => {
+            // What is wrong with the call is told before a certificate is looked for.
+            let changes = match command {
+                MeshCommand::Peers(PeersCommand::Label(label)) => labels::changes(&label.changes)?,
+                _ => LabelChanges::new(),
+            };
             let client = Client::new(&cli.global)?;
-            block_on(peers::list(&client, list, &mut output))
-        }
-        Command::Mesh(MeshCommand::Peers(PeersCommand::Drain(args))) => lifecycle(cli, args, "draining", &mut output),
-        Command::Mesh(MeshCommand::Peers(PeersCommand::Cordon(args))) => lifecycle(cli, args, "cordoned", &mut output),
-        Command::Mesh(MeshCommand::Peers(PeersCommand::Uncordon(args))) => lifecycle(cli, args, "active", &mut output),
-        Command::Mesh(MeshCommand::Peers(PeersCommand::Label(label))) => {
-            let changes = labels::changes(&label.changes)?;
-            let client = Client::new(&cli.global)?;
-            block_on(labels::label(&client, label, changes, &mut output))
+            block_on(mesh(&client, command, changes, &mut output))
         }
     }
 }
 
-fn lifecycle(cli: &Cli, args: &Lifecycle, wanted: &str, output: &mut Output) -> Result<(), CliError> {
-    let client = Client::new(&cli.global)?;
-    block_on(lifecycle::change(&client, args, wanted, output))
+async fn mesh(
+    client: &Client,
+    command: &MeshCommand,
+    changes: LabelChanges,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    match command {
+        MeshCommand::Peers(PeersCommand::List(list)) => peers::list(client, list, output).await,
+        MeshCommand::Peers(PeersCommand::Label(label)) => labels::label(client, label, changes, output).await,
+        MeshCommand::Peers(PeersCommand::Drain(args)) => lifecycle::drain(client, args, output).await,
+        MeshCommand::Peers(PeersCommand::Cordon(args)) => lifecycle::cordon(client, args, output).await,
+        MeshCommand::Peers(PeersCommand::Uncordon(args)) => lifecycle::uncordon(client, args, output).await,
+        MeshCommand::Upgrade(UpgradeCommand::Status { output: format }) => {
+            upgrade::status(client, *format, output).await
+        }
+        MeshCommand::Upgrade(UpgradeCommand::Drain(args)) => upgrade::drain(client, args, output).await,
+        MeshCommand::Upgrade(UpgradeCommand::Resume(target)) => upgrade::resume(client, target, output).await,
+    }
 }
 
 fn block_on(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {

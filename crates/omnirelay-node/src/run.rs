@@ -7,18 +7,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use control_api::{Limits, Ports, Readiness, Security, Server};
+use control_api::{Drain, DrainHandle, Limits, Ports, Readiness, Security, Server};
 use identity::{CredentialSource, FileCredentials, SpiffeId};
 use mesh_types::NodeId;
 use peers_core::MembershipView;
-use telemetry::{MetricsHandle, Traces};
+use telemetry::{MetricsHandle, Tracing};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::Chain;
-use crate::change::{change_labels, change_lifecycle};
+use crate::change::{change_labels, change_lifecycle, log_filter, sample_ratio};
 use crate::config::Config;
 use crate::dev_child;
 use crate::events::{EventLines, EventsFormat, Followed};
@@ -102,9 +102,12 @@ pub(crate) fn run(config: &Config, mode: Mode, events: Option<EventsFormat>) -> 
     let runtime = Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
     let side = Builder::new_multi_thread().worker_threads(SIDE_THREADS).thread_name("side").enable_all().build();
     let side = side.map_err(RunError::Runtime)?;
-    let traces = start_tracing(config, credentials.source().current().spiffe_id(), &side)?;
-    let ended = runtime.block_on(serve(config, credentials, (metrics, side.handle()), (mode, events)));
-    if let Some(Err(error)) = traces.map(Traces::flush) {
+    let tracing = start_tracing(config, credentials.source().current().spiffe_id(), &side)?;
+    let around = Around { metrics, tracing, side: side.handle().clone() };
+    let ended = runtime.block_on(serve(config, credentials, &around, (mode, events)));
+    if let Some(traces) = around.tracing.traces
+        && let Err(error) = traces.flush()
+    {
         tracing::warn!(error = %Chain(&error), "spans are lost");
     }
     // After an ordered end nothing is left; after a hurried one nothing may hold the process up.
@@ -113,8 +116,29 @@ pub(crate) fn run(config: &Config, mode: Mode, events: Option<EventsFormat>) -> 
     ended
 }
 
+/// What is one a process.
+struct Around {
+    metrics: MetricsHandle,
+    tracing: Tracing,
+    /// The threads beside the one that gossips.
+    side: Handle,
+}
+
+impl Around {
+    /// Returns what the control endpoint shows of it and changes.
+    fn ports(&self, members: Arc<dyn MembershipView>, readiness: Readiness) -> Ports {
+        let metrics = self.metrics.clone();
+        let traces = self.tracing.traces.as_ref();
+        Ports {
+            log_filter: Some(log_filter(&self.tracing.filter)),
+            sample_ratio: traces.map(|traces| sample_ratio(&traces.sample_ratio())),
+            ..Ports::new(members, Arc::new(move || metrics.render()), readiness)
+        }
+    }
+}
+
 /// Starts logs, and spans if they are to go anywhere: their connection lives on `side`.
-fn start_tracing(config: &Config, node: &SpiffeId, side: &Runtime) -> Result<Option<Traces>, RunError> {
+fn start_tracing(config: &Config, node: &SpiffeId, side: &Runtime) -> Result<Tracing, RunError> {
     let options = traces::options(config, node).map_err(RunError::TraceTrust)?;
     let _entered = side.enter();
     telemetry::init_tracing(config.log.format, &config.log.filter, options.as_ref()).map_err(RunError::Logs)
@@ -123,7 +147,7 @@ fn start_tracing(config: &Config, node: &SpiffeId, side: &Runtime) -> Result<Opt
 async fn serve(
     config: &Config,
     credentials: FileCredentials,
-    (metrics, side): (MetricsHandle, &Handle),
+    around: &Around,
     (mode, events): (Mode, Option<EventsFormat>),
 ) -> Result<(), RunError> {
     let mut asked = Asked {
@@ -131,7 +155,7 @@ async fn serve(
         parent: (mode == Mode::DevChild).then(Parent::watch).transpose().map_err(RunError::Parent)?,
     };
     let id = credentials.source().current().spiffe_id().clone();
-    let mut parts = Parts::start(config, credentials, (metrics, side), events).await?;
+    let mut parts = Parts::start(config, credentials, around, events).await?;
     tracing::info!(
         node = %id,
         gossip = parts.gossip_addr.map(tracing::field::display),
@@ -196,9 +220,10 @@ impl Parts {
     async fn start(
         config: &Config,
         credentials: FileCredentials,
-        (metrics, side): (MetricsHandle, &Handle),
+        around: &Around,
         events: Option<EventsFormat>,
     ) -> Result<Self, RunError> {
+        let side = &around.side;
         let source: Arc<dyn CredentialSource> = credentials.source();
         let current = source.current();
         let id = current.spiffe_id();
@@ -212,11 +237,9 @@ impl Parts {
         });
         let service = service.transpose()?;
 
-        let readiness = Readiness::new(id.role().as_str());
-        let labels = service.as_ref().map(|service| change_labels(service.handle()));
-        let lifecycle = service.as_ref().map(|service| change_lifecycle(service.handle(), readiness.clone()));
-        let members: Arc<dyn MembershipView> = match &service {
-            Some(service) => Arc::new(service.handle()),
+        let handle = service.as_ref().map(gossip::Service::handle);
+        let members: Arc<dyn MembershipView> = match handle.clone() {
+            Some(handle) => Arc::new(handle),
             None => {
                 #[expect(clippy::disallowed_methods, reason = "the edge, where the clock comes in")]
                 let now = Instant::now();
@@ -225,7 +248,7 @@ impl Parts {
             }
         };
         let mut parts = Self {
-            readiness: readiness.clone(),
+            readiness: Readiness::new(id.role().as_str()),
             gossip_addr: service.as_ref().map(gossip::Service::local_addr),
             control_addr: server.as_ref().map(Server::local_addr),
             gossip: JoinSet::new(),
@@ -233,27 +256,38 @@ impl Parts {
             control: JoinSet::new(),
             control_stop: CancellationToken::new(),
             upkeep: JoinSet::new(),
-            happenings: service.as_ref().filter(|_| events.is_some()).map(|service| {
-                let handle = service.handle();
-                Followed { members: handle.events(), users: handle.user_events() }
-            }),
+            happenings: handle
+                .as_ref()
+                .filter(|_| events.is_some())
+                .map(|handle| Followed { members: handle.events(), users: handle.user_events() }),
             events: JoinSet::new(),
             events_stop: CancellationToken::new(),
         };
-        parts.upkeep.spawn_on(keep_up(metrics.clone()), side);
+        parts.upkeep.spawn_on(keep_up(around.metrics.clone()), side);
         parts.upkeep.spawn_on(credentials.run(), side);
         let health = PeerHealth::new(config.gossip.suspicion_interval);
-        let lease_health = Some(Arc::clone(&health.board));
+        let lease_health = Arc::clone(&health.board);
         parts.upkeep.spawn_on(health.follow(Arc::clone(&members)), side);
         if let Some(service) = service {
             parts.gossip.spawn(service.run(parts.gossip_stop.clone()));
         }
         if let Some(server) = server {
-            let metrics = Arc::new(move || metrics.render());
-            let ports = Ports { members, metrics, readiness, lease_health, labels, lifecycle };
+            let ports = Ports {
+                lease_health: Some(lease_health),
+                labels: handle.clone().map(change_labels),
+                drain: handle.map(|handle| parts.keep_lifecycle(handle, side)),
+                ..around.ports(members, parts.readiness.clone())
+            };
             parts.control.spawn_on(server.run(control_api::router(ports), parts.control_stop.clone()), side);
         }
         Ok(parts)
+    }
+
+    /// Starts what empties the node when it is asked to.
+    fn keep_lifecycle(&mut self, handle: gossip::Handle, side: &Handle) -> DrainHandle {
+        let (drain, asked) = Drain::new(Vec::new(), change_lifecycle(handle), self.readiness.clone());
+        self.upkeep.spawn_on(drain.run(), side);
+        asked
     }
 
     /// Writes to standard output that the node is ready, and from then on what happens to the members.

@@ -153,6 +153,7 @@ const CATALOGUE: &[Metric] = &[
         "Connections over plain HTTP turned away at the control endpoint, by reason.",
         &["reason"],
     ),
+    counter("omnirelay_drain_cut_total", "Calls cut off because the deadline of a drain had come.", &["workload"]),
     // calls that come in, by the protocol they come by
     counter(
         "grpc_inbound_requests_total",

@@ -13,10 +13,14 @@
 
 mod catalogue;
 mod exporter;
+mod filter;
 mod logs;
+mod sampling;
 mod traces;
 
 pub use catalogue::{Kind, Metric, catalogue};
 pub use exporter::{BuildMetricsError, InstallMetricsError, MetricsHandle, build_metrics, install_metrics};
-pub use logs::{InitTracingError, LogFormat, check_filter, init_tracing};
+pub use filter::{FilterError, LogFilter, check_filter};
+pub use logs::{InitTracingError, LogFormat, Tracing, init_tracing};
+pub use sampling::{SampleRatio, SampleRatioError};
 pub use traces::{FlushError, TraceError, TraceOptions, Traces, check_collector};

@@ -3,10 +3,11 @@
 use std::io::{self, IsTerminal as _};
 
 use tracing::subscriber::SetGlobalDefaultError;
-use tracing_subscriber::filter::{ParseError, filter_fn};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, Registry};
+use tracing_subscriber::{Layer as _, Registry};
 
+use crate::filter::{FilterError, LogFilter};
 use crate::traces::{TraceError, TraceOptions, Traces};
 
 /// How a log event is written.
@@ -24,13 +25,8 @@ pub enum LogFormat {
 #[non_exhaustive]
 pub enum InitTracingError {
     /// The filter is not one.
-    #[error("log filter `{filter}` is not valid; write for example `info` or `warn,gossip=debug`")]
-    Filter {
-        /// The filter as given.
-        filter: String,
-        /// What is wrong with it.
-        source: ParseError,
-    },
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// Spans cannot be sent where they should go.
     #[error("tracing cannot start")]
     Traces(#[from] TraceError),
@@ -42,22 +38,20 @@ pub enum InitTracingError {
     },
 }
 
-/// Checks a filter that [`init_tracing`] is to take.
-///
-/// # Errors
-/// It is none.
-pub fn check_filter(filter: &str) -> Result<(), InitTracingError> {
-    parsed(filter).map(|_filter| ())
-}
-
-fn parsed(filter: &str) -> Result<EnvFilter, InitTracingError> {
-    EnvFilter::try_new(filter).map_err(|source| InitTracingError::Filter { filter: filter.to_owned(), source })
+/// What writes logs and sends spans, to whoever changes that.
+#[derive(Debug)]
+pub struct Tracing {
+    /// Which log events are written, and which spans are sent.
+    pub filter: LogFilter,
+    /// The spans under way, if they go anywhere.
+    pub traces: Option<Traces>,
 }
 
 /// Writes log events to standard error from now on, those that `filter` lets through, and sends the spans that it lets through
 /// as `traces` says. Without it there are no spans, and they cost nothing: a filter does not bring them back.
 ///
-/// `filter` is a list of `level` or `target=level`, such as `info` or `warn,gossip=debug`.
+/// `filter` is a list of `level` or `target=level`, such as `info` or `warn,gossip=debug`. What is returned changes it while the
+/// process runs.
 ///
 /// # Errors
 /// The filter or the collector is wrong, or logs are set up already.
@@ -68,8 +62,8 @@ pub fn init_tracing(
     format: LogFormat,
     filter: &str,
     traces: Option<&TraceOptions>,
-) -> Result<Option<Traces>, InitTracingError> {
-    let env_filter = parsed(filter)?;
+) -> Result<Tracing, InitTracingError> {
+    let (env_filter, filter) = LogFilter::start(filter)?;
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     // The default is colour unless NO_COLOR is set: only ever take it away.
     let lines = if io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
@@ -82,8 +76,8 @@ pub fn init_tracing(
     // Nobody would see them; asked at each place in the code once, not at each call.
     let has_spans = spans.is_some();
     let wanted = filter_fn(move |metadata| has_spans || !metadata.is_span());
-    let subscriber = Registry::default().with(lines).with(spans).with(env_filter).with(wanted);
+    let subscriber = Registry::default().with(env_filter).with(lines).with(spans).with(wanted);
     let installed = tracing::subscriber::set_global_default(subscriber);
     installed.map_err(|source| InitTracingError::AlreadyInstalled { source })?;
-    Ok(traces)
+    Ok(Tracing { filter, traces })
 }

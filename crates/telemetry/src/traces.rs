@@ -11,6 +11,8 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 
+use crate::sampling::SampleRatio;
+
 /// How long one batch may take to be taken.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -53,7 +55,10 @@ pub enum TraceError {
 }
 
 /// The spans under way; kept until the process ends, so that [`Traces::flush`] can send the last ones.
-pub struct Traces(SdkTracerProvider);
+pub struct Traces {
+    provider: SdkTracerProvider,
+    sample_ratio: SampleRatio,
+}
 
 impl Traces {
     /// Sets up sending. Call it on a tokio runtime: the connection lives there. A batch goes every 5 s or 512 spans; of more than
@@ -65,15 +70,22 @@ impl Traces {
         let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint()).with_timeout(EXPORT_TIMEOUT);
         let exporter = if is_secure { exporter.with_tls_config(tls(options)) } else { exporter };
         let exporter = exporter.build().map_err(|source| TraceError::Exporter { endpoint: endpoint(), source })?;
-        let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(options.sample_ratio)));
+        let sample_ratio = SampleRatio::new(options.sample_ratio);
+        let sampler = Sampler::ParentBased(Box::new(sample_ratio.clone()));
         let instance = KeyValue::new("service.instance.id", options.instance.clone());
         let resource = Resource::builder_empty().with_service_name(options.service.clone()).with_attribute(instance);
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_sampler(sampler);
-        Ok(Self(provider.with_resource(resource.build()).build()))
+        Ok(Self { provider: provider.with_resource(resource.build()).build(), sample_ratio })
     }
 
     pub(crate) fn tracer(&self) -> SdkTracer {
-        self.0.tracer("omnirelay")
+        self.provider.tracer("omnirelay")
+    }
+
+    /// Returns what changes the share of the traces begun here that are kept.
+    #[must_use]
+    pub fn sample_ratio(&self) -> SampleRatio {
+        self.sample_ratio.clone()
     }
 
     /// Sends what is left, for 2 s at most, and ends the sending. Blocks: not for a runtime's own threads, unless there are others.
@@ -81,7 +93,7 @@ impl Traces {
     /// # Errors
     /// The collector did not take it.
     pub fn flush(self) -> Result<(), FlushError> {
-        self.0.shutdown_with_timeout(SHUTDOWN_TIMEOUT).map_err(|source| FlushError { source })
+        self.provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT).map_err(|source| FlushError { source })
     }
 }
 

@@ -12,13 +12,26 @@ fn metrics_are_installed_once_and_show_what_the_process_emits() -> Result<(), In
 }
 
 #[test]
-fn a_wrong_log_filter_is_refused_and_without_a_collector_there_are_no_spans() -> Result<(), InitTracingError> {
+fn a_log_filter_is_checked_and_changed_while_the_process_runs() -> Result<(), Box<dyn std::error::Error>> {
     let refused = init_tracing(LogFormat::Json, "gossip=loudly", None).map(drop).map_err(|error| error.to_string());
     let message = "log filter `gossip=loudly` is not valid; write for example `info` or `warn,gossip=debug`";
     assert_eq!(refused, Err(message.to_owned()));
-    assert!(init_tracing(LogFormat::Json, "info,gossip=debug", None)?.is_none());
+    let tracing = init_tracing(LogFormat::Json, "info,gossip=debug", None)?;
+    assert!(tracing.traces.is_none());
     assert!(tracing::info_span!("rpc.client").is_disabled());
     assert!(tracing::enabled!(tracing::Level::INFO) && !tracing::enabled!(tracing::Level::DEBUG));
+    assert_eq!(tracing.filter.get(), "info,gossip=debug");
+
+    let enabled = || (tracing::enabled!(tracing::Level::DEBUG), tracing::enabled!(target: "h3", tracing::Level::DEBUG));
+    assert_eq!(enabled(), (false, false));
+    tracing.filter.set("warn,h3=debug")?;
+    assert_eq!((enabled(), tracing.filter.get().as_str()), ((false, true), "warn,h3=debug"));
+    assert!(!tracing::enabled!(tracing::Level::INFO));
+    let wrong = ["h3=loudly".to_owned(), "h".repeat(1025)].map(|filter| tracing.filter.set(&filter).is_err());
+    assert_eq!((wrong, enabled(), tracing.filter.get().as_str()), ([true, true], (false, true), "warn,h3=debug"));
+    tracing.filter.set("debug")?;
+    assert_eq!(enabled(), (true, true));
+    assert!(tracing::info_span!("rpc.client").is_disabled(), "there is still no collector");
     assert!(matches!(init_tracing(LogFormat::Text, "info", None), Err(InitTracingError::AlreadyInstalled { .. })));
     Ok(())
 }

@@ -43,7 +43,8 @@ fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn spans_that_the_filter_lets_through_reach_the_collector_and_no_others() -> Result<(), Box<dyn Error>> {
+async fn spans_that_the_filter_and_the_sampler_let_through_reach_the_collector_and_no_others()
+-> Result<(), Box<dyn Error>> {
     let refused = init_tracing(LogFormat::Text, "info", Some(&options("http://collector.example:4317".to_owned())));
     assert!(matches!(refused, Err(InitTracingError::Traces(TraceError::Plaintext { .. }))), "{refused:?}");
 
@@ -54,8 +55,12 @@ async fn spans_that_the_filter_lets_through_reach_the_collector_and_no_others() 
     let mut collecting = JoinSet::new();
     collecting.spawn(serving.serve_with_incoming(TcpIncoming::from(listener)));
 
-    let traces = init_tracing(LogFormat::Text, "info", Some(&options(endpoint)))?.ok_or("no traces")?;
+    let traces = init_tracing(LogFormat::Text, "info", Some(&options(endpoint)))?.traces.ok_or("no traces")?;
     tracing::info_span!("mesh.join", mesh.seeds = "two").in_scope(|| tracing::debug_span!("hidden").in_scope(|| ()));
+    traces.sample_ratio().set(0.0)?;
+    tracing::info_span!("not.kept").in_scope(|| ());
+    traces.sample_ratio().set(1.0)?;
+    tracing::info_span!("kept.again").in_scope(|| ());
     tokio::task::spawn_blocking(move || traces.flush()).await??;
 
     let batch = tokio::time::timeout(Duration::from_secs(30), received.recv()).await?.ok_or("nothing came")?;
@@ -65,7 +70,7 @@ async fn spans_that_the_filter_lets_through_reach_the_collector_and_no_others() 
     assert_eq!(text(attributes, "service.instance.id"), Some("node-a"));
     let spans: Vec<_> = resource.scope_spans.iter().flat_map(|scope| &scope.spans).collect();
     let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
-    assert_eq!(names, ["mesh.join"]);
+    assert_eq!(names, ["mesh.join", "kept.again"]);
     assert_eq!(spans.first().and_then(|span| text(&span.attributes, "mesh.seeds")), Some("two"));
     Ok(())
 }

@@ -36,14 +36,8 @@ impl Control {
         let security =
             Security::MutualTls { credentials: authority.credentials(node.id().as_str())?, node_secret: None };
         let server = Server::bind(any_port, security, Limits::default()).await?;
-        let ports = Ports {
-            members: Arc::new(node.handle().clone()),
-            metrics: Arc::new(metrics),
-            readiness: Readiness::new("worker"),
-            lease_health: None,
-            labels: None,
-            lifecycle: None,
-        };
+        let members = Arc::new(node.handle().clone());
+        let ports = Ports::new(members, Arc::new(metrics), Readiness::new("worker"));
         let (address, shutdown) = (server.local_addr(), CancellationToken::new());
         let mut tasks = JoinSet::new();
         tasks.spawn(server.run(router(ports), shutdown.clone()));

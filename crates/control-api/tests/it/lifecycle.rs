@@ -6,11 +6,12 @@ use axum::Extension;
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Request, StatusCode};
-use control_api::{LifecycleRefused, PeerName, Readiness, router};
+use control_api::{Drain, LifecycleRefused, PeerName, Ports, Readiness, router};
 use http_body_util::BodyExt as _;
 use identity::SpiffeId;
 use mesh_types::NodeLifecycle;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 use crate::mesh::{Failure, ports};
@@ -24,13 +25,17 @@ async fn post(
     body: &str,
 ) -> Result<(StatusCode, Value, Vec<NodeLifecycle>), Failure> {
     let asked: Arc<Mutex<Vec<NodeLifecycle>>> = Arc::default();
-    let mut ports = ports(Readiness::new("worker"))?;
     let noted = Arc::clone(&asked);
-    ports.lifecycle = Some(Arc::new(move |lifecycle| {
+    let announce = Arc::new(move |lifecycle| {
         noted.lock().unwrap_or_else(PoisonError::into_inner).push(lifecycle);
         let result = result.clone();
-        Box::pin(async move { result })
-    }));
+        Box::pin(async move { result }) as _
+    });
+    let readiness = Readiness::new("worker");
+    let (drain, handle) = Drain::new(Vec::new(), announce, readiness.clone());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(drain.run());
+    let ports = Ports { drain: Some(handle), ..ports(readiness)? };
     let who: SpiffeId = format!("spiffe://mesh.example/cluster/alpha/role/{role}/node/node-z").parse()?;
     let request = Request::post("/control/lifecycle").header(CONTENT_TYPE, "application/json");
     let request = request.body(Body::from(body.to_owned()))?;

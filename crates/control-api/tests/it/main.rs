@@ -8,3 +8,5 @@ mod routes;
 mod running;
 mod server;
 mod tls;
+mod toggles;
+mod upgrade;

@@ -30,14 +30,7 @@ pub(crate) fn ports(readiness: Readiness) -> Result<Ports, Failure> {
         vec![member("node-a", "dispatcher", MemberState::Alive)?, member("node-b", "worker", MemberState::Suspect)?];
     let membership = Membership { version: 1, local: "node-a".parse()?, members };
     let metrics = Arc::new(|| "mesh_gossip_links 2\n".to_owned());
-    Ok(Ports {
-        members: Arc::new(Still(Arc::new(membership))),
-        metrics,
-        readiness,
-        lease_health: None,
-        labels: None,
-        lifecycle: None,
-    })
+    Ok(Ports::new(Arc::new(Still(Arc::new(membership))), metrics, readiness))
 }
 
 #[expect(clippy::disallowed_methods, reason = "members were seen at some real instant")]

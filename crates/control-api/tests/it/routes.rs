@@ -75,7 +75,8 @@ async fn a_wrong_query_is_refused_with_what_is_valid() -> Outcome {
 #[tokio::test]
 async fn an_unknown_path_and_a_wrong_method_are_told_apart() -> Outcome {
     let (status, body) = get("/control/nothing").await?;
-    let message = "nothing is at `/control/nothing`; see /control/peers, /control/labels, /control/lifecycle, /metrics, /healthz, /readyz";
+    let message = "nothing is at `/control/nothing`; see /control/peers, /control/labels, /control/lifecycle, /control/upgrade, \
+                   /control/logging, /control/tracing, /metrics, /healthz, /readyz";
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert_eq!(body, json!({"error": {"code": "not-found", "message": message}}));
 

@@ -60,14 +60,14 @@ async fn check_cut_off(by: By) -> Outcome {
     let cut = within("the end of the call", unary.join_next()).await.ok_or("no call")??.expect_err("it was cut off");
     let retry_after = cut.metadata().get(RETRY_AFTER.as_str()).map(|value| value.as_bytes().to_vec());
     assert_eq!((cut.code(), cut.message(), retry_after), (Code::Unavailable, told, Some(b"1".to_vec())));
-    let cut = loop {
+    let broken_off = loop {
         match within("the end of the stream", replies.message()).await {
             Ok(Some(_)) => {}
             Ok(None) => return Err("a stream that was cut off ended as if it were whole".into()),
             Err(status) => break status,
         }
     };
-    assert_eq!((cut.code(), cut.message()), (Code::Unavailable, told));
+    assert_eq!((broken_off.code(), broken_off.message()), (Code::Unavailable, told));
     within("the end of all calls", served.inflight.emptied()).await;
     let dropped = within("the end of the handlers", served.echo.wait_for(|calls| calls.dropped == 2)).await;
     assert_eq!(dropped, Calls { begun: 2, ended: 0, dropped: 2 });

@@ -6,4 +6,5 @@ mod lifecycle;
 mod node;
 mod peers;
 mod tls;
+mod upgrade;
 mod usage;

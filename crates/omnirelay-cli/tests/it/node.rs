@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control_api::{
-    ChangeLabels, ChangeLifecycle, LabelChanges, LabelsRefused, Limits, Ports, Readiness, Security, Server, router,
+    ChangeLabels, ChangeLifecycle, Drain, LabelChanges, LabelsRefused, Limits, Ports, Readiness, Security, Server,
+    Workload, router,
 };
+use mesh_server::Inflight;
 use mesh_types::{BootEpoch, Incarnation, Member, MemberState, Membership, MetadataVersion, NodeMetadata};
 use peers_core::{MembershipView, Published, VersionFuture};
 use tokio::task::JoinSet;
@@ -20,6 +22,8 @@ pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 /// A running control endpoint; dropping it ends it.
 pub(crate) struct Node {
     pub(crate) addr: SocketAddr,
+    /// Counts the calls that the node has under way.
+    pub(crate) inflight: Inflight,
     mesh: Arc<Mesh>,
     _server: JoinSet<()>,
 }
@@ -61,19 +65,22 @@ impl Node {
         let mesh = Arc::new(Mesh(Published::new(membership(state)?)));
         let members: Arc<dyn MembershipView> = Arc::<Mesh>::clone(&mesh);
         let readiness = Readiness::new("worker");
+        let inflight = Inflight::new();
+        let workloads = vec![Workload { name: "rpc", inflight: inflight.clone() }];
+        let (drain, handle) = Drain::new(workloads, lifecycle(&mesh), readiness.clone());
         let ports = Ports {
-            members,
-            metrics: Arc::new(String::new),
-            readiness,
-            lease_health: None,
             labels: Some(labels(&mesh)),
-            lifecycle: Some(lifecycle(&mesh)),
+            drain: Some(handle),
+            ..Ports::new(members, Arc::new(String::new), readiness)
         };
         let server = Server::bind(addr, security, Limits::default()).await?;
         let bound = server.local_addr();
         let mut tasks = JoinSet::new();
         tasks.spawn(server.run(router(ports), CancellationToken::new()));
-        Ok(Self { addr: bound, mesh, _server: tasks })
+        tasks.spawn(async {
+            drain.run().await;
+        });
+        Ok(Self { addr: bound, mesh, inflight, _server: tasks })
     }
 
     /// Makes the node see `node-b` in `state` from now on.

@@ -4,18 +4,16 @@ use std::error::Error;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use identity::{CertificateFiles, Credentials};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 use tokio::time::interval;
-use tokio_rustls::TlsConnector;
 
+use crate::api;
 use crate::process::{TestResult, line_with, node, send, within_limit};
 
 /// Three nodes whose control endpoints want certificates.
@@ -44,20 +42,8 @@ impl Mesh {
 
     /// Asks a node with the certificate of `client`, and returns status and body.
     async fn ask(&self, number: usize, client: &str, request: &str) -> Result<(u16, Value), Box<dyn Error>> {
-        let of = |ending: &str| self.certificates.join(format!("{client}.{ending}"));
-        let trust_bundle = self.certificates.join("ca.pem");
-        let files = CertificateFiles { certificate: of("pem"), key: of("key"), trust_bundle };
-        #[expect(clippy::disallowed_methods, reason = "the node under test reads the clock of the system")]
-        let now = SystemTime::now();
-        let config = Credentials::load(&files, now)?.client_config(&[b"http/1.1"]);
-        let tcp = TcpStream::connect(self.control.get(number).ok_or("no such node")?).await?;
-        let mut tls = TlsConnector::from(config).connect("unused".try_into()?, tcp).await?;
-        tls.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        within_limit(tls.read_to_string(&mut answer)).await??;
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or("no answer")?;
-        let status = head.split(' ').nth(1).ok_or("no status")?;
-        Ok((status.parse()?, serde_json::from_str(body)?))
+        let address = self.control.get(number).ok_or("no such node")?;
+        api::ask(&api::credentials(&self.certificates, client)?, *address, request).await
     }
 
     async fn change(&self, number: usize, client: &str, labels: Value) -> Result<(u16, Value), Box<dyn Error>> {
@@ -65,13 +51,7 @@ impl Mesh {
     }
 
     async fn post(&self, at: usize, client: &str, what: &str, body: Value) -> Result<(u16, Value), Box<dyn Error>> {
-        let body = body.to_string();
-        let request = format!(
-            "POST /control/{what} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        self.ask(at, client, &request).await
+        self.ask(at, client, &api::post(&format!("/control/{what}"), &body)).await
     }
 
     /// Returns the labels of `node-a` as a node sees them.
@@ -112,8 +92,8 @@ async fn a_label_set_on_one_node_is_seen_by_the_others() -> TestResult {
     let refused = mesh.change(0, "node-b", json!({"rack": "r9"})).await?;
     assert_eq!((refused.0, refused.1.pointer("/error/code")), (403, Some(&"permission-denied".into())));
     let invalid = mesh.change(0, "operator", json!({"rack": "r".repeat(129)})).await?;
-    let message = "labels would not be valid: own metadata is not valid: record field `mesh_version` or `labels` is not \
-                   valid: value of label `rack` is 129 bytes long, more than 128";
+    let message = "what the node says of itself would not be valid: own metadata is not valid: record field `mesh_version`, \
+                   `labels` or `services` is not valid: value of label `rack` is 129 bytes long, more than 128";
     assert_eq!((invalid.0, invalid.1.pointer("/error/message")), (400, Some(&message.into())));
 
     let changed = mesh.change(0, "operator", json!({"rack": "r2", "never": null})).await?;

@@ -1,5 +1,6 @@
 //! The binary from the outside: arguments, files and environment in, exit code, text and processes out.
 
+mod api;
 mod config;
 mod credentials;
 mod dev;
@@ -8,3 +9,4 @@ mod labels;
 mod process;
 mod restart;
 mod run;
+mod toggles;

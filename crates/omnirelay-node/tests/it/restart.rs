@@ -4,15 +4,14 @@ use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use identity::{CertificateFiles, Credentials};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, ConnectionError, Endpoint};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 
+use crate::api::credentials;
 use crate::process::{TestResult, configuration, line_with, node, within_limit};
 
 /// Starts `node-a` with its control endpoint at `address`, and waits until it is ready; returns where it listens.
@@ -27,11 +26,7 @@ async fn start(dir: &Path, address: SocketAddr) -> Result<(Child, SocketAddr), B
 
 /// Connects over QUIC as `node-b`.
 async fn connect(dir: &Path, address: SocketAddr) -> Result<(Endpoint, quinn::Connection), Box<dyn Error>> {
-    let file = |name: &str| dir.join(name);
-    let files =
-        CertificateFiles { certificate: file("node-b.pem"), key: file("node-b.key"), trust_bundle: file("ca.pem") };
-    #[expect(clippy::disallowed_methods, reason = "the node under test reads the clock of the system")]
-    let credentials = Credentials::load(&files, SystemTime::now())?;
+    let credentials = credentials(dir, "node-b")?;
     let crypto = QuicClientConfig::try_from(credentials.client_config(&[b"h3"]))?;
     let endpoint = Endpoint::client(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     let connecting = endpoint.connect_with(ClientConfig::new(Arc::new(crypto)), address, "unused")?;
