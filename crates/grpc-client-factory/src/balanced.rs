@@ -65,6 +65,11 @@ pub struct Affinity {
     pub shard: Option<Arc<str>>,
 }
 
+/// That a call may be executed more than once without harm: put it among the extensions of the request. Such a call is made
+/// [`RetryOptions::idempotent_attempts`](crate::RetryOptions::idempotent_attempts) times at most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Idempotent;
+
 /// A channel to the peers of one service, which generated clients take as theirs. Cloning is a reference count; with the last clone the
 /// peers are no longer followed.
 ///
@@ -232,7 +237,7 @@ impl Balanced {
         self.budget.refill(&self.profile.retry);
     }
 
-    fn next_attempt(&self, attempts: u32, code: Code, pushback: Pushback) -> Option<Duration> {
+    fn next_attempt(&self, attempts: (u32, u32), code: Code, pushback: Pushback) -> Option<Duration> {
         let random = self.entropy.lock().unwrap_or_else(PoisonError::into_inner).next_u64();
         self.profile.retry.next(&self.budget, attempts, code, pushback, random)
     }

@@ -28,8 +28,11 @@ const UNSENT_MAX: u32 = 4;
 const REFUSED_MAX: u32 = 1;
 
 const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+/// Stands beside a failure whose call nobody has begun to answer: another peer may have it.
+pub const NOT_PROCESSED: HeaderName = HeaderName::from_static("omnirelay-not-processed");
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Tells the server how many attempts there were before this one.
 pub(crate) fn tell_attempts(headers: &mut HeaderMap, before: u32) {
@@ -99,6 +102,14 @@ impl Answer {
     /// Returns the status, if the head has one.
     pub(crate) fn code(&self) -> Option<Code> {
         status_of(self.response.headers())
+    }
+
+    /// Returns what the server says if it says that it has not begun to answer.
+    pub(crate) fn not_processed(&self) -> Option<String> {
+        let headers = self.response.headers();
+        let said = headers.get(&MESSAGE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let is_refusal = headers.contains_key(&NOT_PROCESSED) && self.code().is_some_and(|code| code != Code::Ok);
+        is_refusal.then(|| String::from_utf8_lossy(said).into_owned())
     }
 
     pub(crate) fn protocol(&self) -> Protocol {
@@ -180,7 +191,7 @@ impl Call {
                 return result;
             }
             let wait = self.link.next_attempt(attempts, code, pushback);
-            let (Some(wait), Some(again)) = (wait, replay) else { return result };
+            let Some(wait) = wait.filter(|_wait| replay.is_complete()) else { return result };
             let next = Instant::now() + wait;
             if self.deadline.is_some_and(|deadline| deadline.at <= next) {
                 return result;
@@ -189,7 +200,7 @@ impl Call {
             self.link.meter().retries_policy.increment(1);
             sleep_until(next).await;
             span.resent(attempts);
-            body = again;
+            body = replay;
             tell_attempts(&mut self.head.headers, attempts);
             if let Some(deadline) = &self.deadline {
                 self.head.headers.insert(GRPC_TIMEOUT, deadline.header(next));
@@ -203,7 +214,7 @@ impl Call {
     /// As [`Call::run`].
     pub(crate) async fn attempt(&self, body: RequestBody) -> Result<Answer, Arc<FactoryError>> {
         let (mut unsent, mut refused) = (0, 0);
-        let (mut replay, fault) = (body.replay(), body.fault());
+        let (mut replay, fault) = (Some(body.replay()), body.fault());
         let mut request = self.head.request(body);
         loop {
             let connection = self.link.connection().await?;
@@ -227,10 +238,13 @@ impl Call {
                     connection.retire();
                     request = self.head.request(*back);
                 }
-                Err(Unanswered::Refused(_)) if refused < REFUSED_MAX && replay.is_some() => {
+                Err(Unanswered::Refused(error)) if refused < REFUSED_MAX => {
                     refused += 1;
                     connection.retire();
-                    request = self.head.request(replay.take().expect("the guard has looked"));
+                    let Some(again) = replay.take().filter(RequestBody::is_complete) else {
+                        return Err(Arc::new(error));
+                    };
+                    request = self.head.request(again);
                 }
                 Err(Unanswered::Unsent(_, error) | Unanswered::Refused(error) | Unanswered::Failed(error)) => {
                     return Err(fault.as_ref().and_then(Fault::read).unwrap_or_else(|| Arc::new(error)));

@@ -80,6 +80,14 @@ pub enum FactoryError {
         /// Over what.
         protocol: Protocol,
     },
+    /// The server serves nothing of the kind any more, or is about to end; it has not begun to answer. It is safe to call another.
+    #[error("`{endpoint}` did not process the call: {said}")]
+    NotProcessed {
+        /// Where.
+        endpoint: Endpoint,
+        /// Why, in its own words.
+        said: String,
+    },
     /// The time of the call was over.
     #[error("no answer from `{endpoint}` within {after:?}")]
     Deadline {
@@ -152,6 +160,7 @@ impl FactoryError {
             | Self::ConnectTimeout { .. }
             | Self::Lost { .. }
             | Self::Refused { .. }
+            | Self::NotProcessed { .. }
             | Self::NoPeer { .. }
             | Self::NoChannel(_)
             | Self::Closed => Code::Unavailable,
@@ -169,7 +178,14 @@ impl FactoryError {
 
     /// Returns whether no server has seen anything of the call, so that another may have it.
     pub(crate) const fn is_unseen(&self) -> bool {
-        matches!(self, Self::Resolve { .. } | Self::Connect { .. } | Self::ConnectTimeout { .. } | Self::Refused { .. })
+        matches!(
+            self,
+            Self::Resolve { .. }
+                | Self::Connect { .. }
+                | Self::ConnectTimeout { .. }
+                | Self::Refused { .. }
+                | Self::NotProcessed { .. }
+        )
     }
 
     /// Returns the error as a status, with itself as the source.

@@ -36,6 +36,7 @@ mod meter;
 mod policy;
 mod profile;
 mod request_body;
+mod request_stream;
 mod response_body;
 mod retry;
 mod span;
@@ -46,7 +47,8 @@ mod tls_failure;
 mod udp;
 mod watched;
 
-pub use balanced::{Affinity, BalancedBody, BalancedChannel, BalancedFuture, BalancedOptions, Expect};
+pub use balanced::{Affinity, BalancedBody, BalancedChannel, BalancedFuture, BalancedOptions, Expect, Idempotent};
+pub use call::NOT_PROCESSED;
 pub use channel::{Channel, ResponseFuture};
 pub use error::{Cause, FactoryError};
 pub use factory::{BuildFactoryError, ChannelError, ChannelFactory, ClientFactory, FactoryOptions};

@@ -83,7 +83,8 @@ impl Link {
     /// Takes in a call that has failed for the `attempts`th time; returns how long to wait before the next attempt, if there is one.
     pub(crate) fn next_attempt(&self, attempts: u32, code: Code, pushback: Pushback) -> Option<Duration> {
         let random = self.lock().entropy.next_u64();
-        self.profile.retry.next(&self.budget, attempts, code, pushback, random)
+        let retry = &self.profile.retry;
+        retry.next(&self.budget, (attempts, retry.max_attempts), code, pushback, random)
     }
 
     pub(crate) const fn budget(&self) -> &Budget {

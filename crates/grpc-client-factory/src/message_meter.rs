@@ -20,6 +20,11 @@ impl MessageMeter {
         Self { limit, prefix: [0; PREFIX_BYTES], prefix_bytes: 0, rest: 0 }
     }
 
+    /// Returns one with the same limit that nothing has passed yet.
+    pub(crate) const fn anew(&self) -> Self {
+        Self { limit: self.limit, prefix: [0; PREFIX_BYTES], prefix_bytes: 0, rest: 0 }
+    }
+
     pub(crate) const fn limit(&self) -> u64 {
         self.limit
     }

@@ -146,7 +146,8 @@ impl Profile {
             head_timeout: None,
             max_send_bytes: 64 * MIB as usize,
             max_receive_bytes: 64 * MIB as usize,
-            retry: RetryOptions::default(),
+            // A node that dies takes many calls with it at once.
+            retry: RetryOptions { budget: 200, ..RetryOptions::default() },
             http2: Http2Options {
                 max_streams: 256,
                 stream_window: MIB,
@@ -197,6 +198,7 @@ impl Profile {
         let demand = u64::from(http2.max_streams) * u64::from(http2.stream_window);
         number("http2.connection_window", http2.connection_window.into(), demand, (1 << 31) - 1)?;
         number("retry.max_attempts", self.retry.max_attempts.into(), 1, 5)?;
+        number("retry.idempotent_attempts", self.retry.idempotent_attempts.into(), 1, 5)?;
         within("retry.backoff_min", self.retry.backoff_min, ms(1), s(60))?;
         within("retry.backoff_max", self.retry.backoff_max, self.retry.backoff_min, s(300))?;
         number("retry.budget", self.retry.budget.into(), 1, 1_000)?;

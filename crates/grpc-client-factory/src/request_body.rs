@@ -13,20 +13,15 @@ use tonic::Status;
 use crate::channel::CallError;
 use crate::error::FactoryError;
 use crate::message_meter::MessageMeter;
+use crate::request_stream::Sending;
 
 /// The body of a request on its way.
 #[derive(Debug)]
 pub(crate) enum RequestBody {
     /// All there is: one message as a rule. It can be sent again.
     Whole(Option<Bytes>),
-    /// A stream, and what was taken out of it already.
-    Stream {
-        /// Goes first; at most two frames.
-        head: VecDeque<Frame<Bytes>>,
-        rest: tonic::body::Body,
-        meter: MessageMeter,
-        fault: Fault,
-    },
+    /// A stream, which can be sent again until too much of it was sent.
+    Stream { sending: Sending, meter: MessageMeter, fault: Fault },
 }
 
 /// What is wrong with a stream that its caller sends. The transport only says that it was broken off.
@@ -64,7 +59,8 @@ impl RequestBody {
         loop {
             let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await;
             match polled {
-                Poll::Ready(Some(Ok(frame))) => head.push_back(frame),
+                // gRPC has no trailers in requests.
+                Poll::Ready(Some(Ok(frame))) => head.extend(frame.into_data()),
                 Poll::Ready(Some(Err(status))) => return Err(CallError::Body(status)),
                 Poll::Ready(None) => return Ok(Self::of_all(head, limit)?),
                 Poll::Pending => break,
@@ -73,7 +69,8 @@ impl RequestBody {
                 break;
             }
         }
-        Ok(Self::Stream { head, rest: body, meter: MessageMeter::new(limit), fault: Fault::default() })
+        let (sending, meter) = (Sending::first(head, body), MessageMeter::new(limit));
+        Ok(Self::Stream { sending, meter, fault: Fault::default() })
     }
 
     /// Makes a body of one message, its prefix included.
@@ -81,9 +78,8 @@ impl RequestBody {
         Self::Whole(Some(message))
     }
 
-    fn of_all(mut head: VecDeque<Frame<Bytes>>, limit: usize) -> Result<Self, FactoryError> {
-        // gRPC has no trailers in requests.
-        let Some(Ok(message)) = head.pop_front().map(Frame::into_data) else { return Ok(Self::Whole(None)) };
+    fn of_all(mut head: VecDeque<Bytes>, limit: usize) -> Result<Self, FactoryError> {
+        let Some(message) = head.pop_front() else { return Ok(Self::Whole(None)) };
         MessageMeter::new(limit).pass(&message).map_err(|bytes| too_large(bytes, limit as u64))?;
         Ok(Self::Whole(Some(message)))
     }
@@ -104,11 +100,21 @@ impl RequestBody {
         }
     }
 
-    /// Returns the body once more, if it can be sent again.
-    pub(crate) fn replay(&self) -> Option<Self> {
+    /// Returns the body once more, to be sent again if it is complete then. For as long as it is there, what is sent is kept.
+    pub(crate) fn replay(&self) -> Self {
         match self {
-            Self::Whole(message) => Some(Self::Whole(message.clone())),
-            Self::Stream { .. } => None,
+            Self::Whole(message) => Self::Whole(message.clone()),
+            Self::Stream { sending, meter, fault } => {
+                Self::Stream { sending: sending.again(), meter: meter.anew(), fault: fault.clone() }
+            }
+        }
+    }
+
+    /// Returns whether all that was sent of it is still there to be sent again.
+    pub(crate) fn is_complete(&self) -> bool {
+        match self {
+            Self::Whole(_) => true,
+            Self::Stream { sending, .. } => sending.is_complete(),
         }
     }
 }
@@ -123,19 +129,15 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         match &mut *self {
             Self::Whole(message) => Poll::Ready(message.take().map(|message| Ok(Frame::data(message)))),
-            Self::Stream { head, rest, meter, fault } => {
-                let frame = match head.pop_front() {
-                    Some(frame) => Some(Ok(frame)),
-                    None => ready!(Pin::new(rest).poll_frame(cx)),
-                };
-                if let Some(Ok(part)) = &frame
-                    && let Some(data) = part.data_ref()
+            Self::Stream { sending, meter, fault } => {
+                let piece = ready!(sending.poll(cx));
+                if let Some(Ok(data)) = &piece
                     && let Err(bytes) = meter.pass(data)
                 {
                     let error = Arc::clone(fault.0.get_or_init(|| Arc::new(too_large(bytes, meter.limit()))));
                     return Poll::Ready(Some(Err(error.status())));
                 }
-                Poll::Ready(frame)
+                Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
             }
         }
     }
@@ -143,7 +145,7 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(message) => message.is_none(),
-            Self::Stream { head, rest, .. } => head.is_empty() && rest.is_end_stream(),
+            Self::Stream { sending, .. } => sending.is_over(),
         }
     }
 }
@@ -184,12 +186,17 @@ mod tests {
             RequestBody::Whole(message) => Some(message.clone()),
             RequestBody::Stream { .. } => None,
         };
-        let mut sent = Vec::new();
+        (whole, sent(&mut body))
+    }
+
+    /// What a body gives without waiting.
+    fn sent(body: &mut RequestBody) -> Vec<Bytes> {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx) {
-            sent.push(frame.into_data().expect("data"));
-        }
-        (whole, sent)
+        let pieces = std::iter::from_fn(|| match Pin::new(&mut *body).poll_frame(&mut cx) {
+            Poll::Ready(Some(Ok(frame))) => Some(frame.into_data().expect("data")),
+            _ => None,
+        });
+        pieces.collect()
     }
 
     #[tokio::test]
@@ -204,11 +211,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_whole_body_can_be_sent_again() {
+    async fn what_was_sent_can_be_sent_again() {
         let whole = RequestBody::Whole(Some(Bytes::from_static(b"a")));
-        assert!(matches!(whole.replay(), Some(RequestBody::Whole(Some(again))) if again == "a"));
-        let script = Script { frames: VecDeque::new(), ends: false };
-        let Ok(stream) = RequestBody::begin(tonic::body::Body::new(script), 1).await else { panic!("no error") };
-        assert!(stream.replay().is_none());
+        assert!(matches!(whole.replay(), RequestBody::Whole(Some(again)) if again == "a"));
+        let script = Script { frames: VecDeque::from([&b"a"[..], b"b", b"c"]), ends: false };
+        let Ok(mut stream) = RequestBody::begin(tonic::body::Body::new(script), 1 << 20).await else {
+            panic!("no error")
+        };
+        let mut again = stream.replay();
+        assert_eq!(sent(&mut stream), ["a", "b", "c"]);
+        assert!(again.is_complete());
+        assert_eq!(sent(&mut again), ["a", "b", "c"]);
     }
 }

@@ -8,12 +8,15 @@ use tonic::Code;
 use crate::backoff::jittered;
 
 /// When a call is made again that has failed before its answer began. What a server took no notice of is sent again without
-/// counting here. Only calls whose request is there as a whole when they begin are made again: streams that go on are not kept.
+/// counting here. Streams of requests are made again too, if no more than their first 64 KiB were sent by then.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetryOptions {
     /// Most attempts at a call, the first included; 1 to 5. Control plane: 4, data plane: 1, which is none but the first: whoever
     /// raises it says that its calls may be executed twice.
     pub max_attempts: u32,
+    /// Most attempts at a call through a balanced channel that says it is [`Idempotent`](crate::Idempotent), if that is more; 1 to 5. Both
+    /// planes: 4.
+    pub idempotent_attempts: u32,
     /// Wait before the second attempt; each further one doubles it. Both planes: 100 ms.
     pub backoff_min: Duration,
     /// Longest that [`RetryOptions::backoff_min`] grows to. Both planes: 1 s.
@@ -32,6 +35,7 @@ impl Default for RetryOptions {
     fn default() -> Self {
         Self {
             max_attempts: 1,
+            idempotent_attempts: 4,
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(1),
             codes: vec![Code::Unavailable],
@@ -99,12 +103,12 @@ impl Budget {
 }
 
 impl RetryOptions {
-    /// Returns how long to wait before the next attempt, or `None` if there is none: `attempts` were made, the last one failed with
-    /// `code`. `random` is any number.
+    /// Returns how long to wait before the next attempt, or `None` if there is none: `attempts` were made of at most `most`, the last
+    /// one failed with `code`. `random` is any number.
     pub(crate) fn next(
         &self,
         budget: &Budget,
-        attempts: u32,
+        (attempts, most): (u32, u32),
         code: Code,
         pushback: Pushback,
         random: u64,
@@ -113,7 +117,7 @@ impl RetryOptions {
             return None;
         }
         let affordable = budget.spend();
-        if !affordable || attempts >= self.max_attempts {
+        if !affordable || attempts >= most {
             return None;
         }
         match pushback {
@@ -139,7 +143,7 @@ mod tests {
     }
 
     fn next(attempts: u32, code: Code, pushback: Pushback) -> Option<Duration> {
-        options().next(&Budget::new(&options()), attempts, code, pushback, NEUTRAL)
+        options().next(&Budget::new(&options()), (attempts, 5), code, pushback, NEUTRAL)
     }
 
     #[test]
@@ -147,7 +151,7 @@ mod tests {
         let waits = (1..=5).map(|attempts| next(attempts, Code::Unavailable, Pushback::Silent)).collect::<Vec<_>>();
         assert_eq!(waits, [Some(100 * MS), Some(200 * MS), Some(400 * MS), Some(800 * MS), None]);
         let long = RetryOptions { backoff_max: 150 * MS, ..options() };
-        let wait = long.next(&Budget::new(&long), 3, Code::Unavailable, Pushback::Silent, NEUTRAL);
+        let wait = long.next(&Budget::new(&long), (3, 5), Code::Unavailable, Pushback::Silent, NEUTRAL);
         assert_eq!(wait, Some(150 * MS));
     }
 
@@ -166,7 +170,7 @@ mod tests {
     #[test]
     fn half_of_the_budget_is_for_retries_and_calls_that_do_well_earn_more() {
         let (options, budget) = (options(), Budget::new(&options()));
-        let fails = || options.next(&budget, 1, Code::Unavailable, Pushback::Silent, NEUTRAL).is_some();
+        let fails = || options.next(&budget, (1, 5), Code::Unavailable, Pushback::Silent, NEUTRAL).is_some();
         assert_eq!([fails(), fails(), fails(), fails(), fails()], [true, true, true, true, false]);
         (0..20).for_each(|_| budget.refill(&options));
         assert_eq!([fails(), fails()], [true, false]);

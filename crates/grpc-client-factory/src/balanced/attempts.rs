@@ -1,6 +1,7 @@
 //! One call, made with one peer after the other until one answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 use http::request::Parts;
@@ -9,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tonic::Code;
 
 use crate::balanced::body::Leased;
-use crate::balanced::{Affinity, Balanced, outcome};
+use crate::balanced::{Affinity, Balanced, Idempotent, outcome};
 use crate::call::{Answer, Call, judge, tell_attempts};
 use crate::deadline::{Deadline, GRPC_TIMEOUT, Timer};
 use crate::error::FactoryError;
@@ -103,9 +104,11 @@ impl Attempts<'_> {
             let mut timer = self.timer.take();
             let (result, code, pushback) = self.attempt(leased, self.parts.headers.clone(), body, timer.as_mut()).await;
             self.timer = timer;
-            let Some(again) = replay else { return result };
             if code == Code::Ok {
                 self.balanced.did_well();
+                return result;
+            }
+            if !replay.is_complete() {
                 return result;
             }
             let is_unseen = result.as_ref().is_err_and(|error| error.is_unseen()) && moves < MOVES_MAX;
@@ -114,7 +117,7 @@ impl Attempts<'_> {
                 self.balanced.meter.retries_transparent.increment(1);
                 leased = other;
             } else {
-                let Some(wait) = self.balanced.next_attempt(attempts, code, pushback) else { return result };
+                let Some(wait) = self.next_attempt(attempts, code, pushback) else { return result };
                 let next = Instant::now() + wait;
                 if self.deadline.is_some_and(|deadline| deadline.at <= next) {
                     return result;
@@ -127,7 +130,7 @@ impl Attempts<'_> {
                 leased = self.pick_again().map_err(|error| self.nobody(error))?;
             }
             self.span.resent(attempts - 1 + moves);
-            body = again;
+            body = replay;
             if let Some(own) = &self.own {
                 self.parts.headers.insert(GRPC_TIMEOUT, own.header(Instant::now()));
             }
@@ -178,7 +181,19 @@ impl Attempts<'_> {
             None => sent.await,
         }?;
         self.learn(leased, channel.link(), answer.protocol());
-        Ok(answer)
+        match answer.not_processed() {
+            Some(said) => {
+                Err(Arc::new(FactoryError::NotProcessed { endpoint: channel.target().endpoint.clone(), said }))
+            }
+            None => Ok(answer),
+        }
+    }
+
+    fn next_attempt(&self, attempts: u32, code: Code, pushback: Pushback) -> Option<Duration> {
+        let retry = &self.balanced.profile.retry;
+        let is_idempotent = self.parts.extensions.get::<Idempotent>().is_some();
+        let most = if is_idempotent { retry.max_attempts.max(retry.idempotent_attempts) } else { retry.max_attempts };
+        self.balanced.next_attempt((attempts, most), code, pushback)
     }
 
     fn learn(&self, leased: &Leased, link: &Link, protocol: Protocol) {

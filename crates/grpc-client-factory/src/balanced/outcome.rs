@@ -27,6 +27,8 @@ pub(crate) const fn of_error(error: &FactoryError) -> Outcome {
         | FactoryError::BadTimeout { .. }
         | FactoryError::NoPeer { .. }
         | FactoryError::NoChannel(_)
+        // It is well, and not the one to ask.
+        | FactoryError::NotProcessed { .. }
         | FactoryError::Closed => Outcome::Cancelled,
         FactoryError::Reset { .. } if matches!(error.code(), Code::ResourceExhausted) => {
             Outcome::Overloaded { retry_after: None }

@@ -39,11 +39,15 @@ async fn a_server_that_is_not_available_is_asked_again_and_no_other_failure_is()
 }
 
 #[tokio::test]
-async fn a_stream_that_goes_on_is_not_sent_again() {
+async fn a_stream_that_goes_on_is_sent_again_from_its_beginning_unless_that_is_too_much() {
     let pair = thrice().await;
-    let parts = stream::iter([says("a"), fails_with(Code::Unavailable)]).chain(stream::pending());
-    assert_eq!(pair.client().client_stream(parts).await.unwrap_err().code(), Code::Unavailable);
-    assert_eq!(pair.serving.echo.calls().begun, 1);
+    for (bytes, times) in [(10, 3), (100_000, 1)] {
+        let before = pair.serving.echo.calls().begun;
+        let first = EchoRequest { payload: vec![7; bytes].into(), ..EchoRequest::default() };
+        let parts = stream::iter([first, fails_with(Code::Unavailable)]).chain(stream::pending());
+        assert_eq!(pair.client().client_stream(parts).await.unwrap_err().code(), Code::Unavailable);
+        assert_eq!(pair.serving.echo.calls().begun - before, times, "{bytes}");
+    }
 }
 
 #[tokio::test]
