@@ -253,7 +253,10 @@ impl Shared {
 }
 
 fn unknown(service: &ServiceName) -> Status {
-    Status::new(Code::NotFound, format!("service `{service}` is not known here or in the mesh"))
+    let mut status = Status::new(Code::NotFound, format!("service `{service}` is not known here or in the mesh"));
+    // Another node has sent it, perhaps, which has not heard yet that the service has gone from here.
+    status.metadata_mut().insert(header::NOT_PROCESSED, HeaderValue::from_static("1"));
+    status
 }
 
 fn draining() -> Status {

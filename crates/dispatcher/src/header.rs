@@ -42,8 +42,12 @@ pub const GRPC_ENCODING: HeaderName = HeaderName::from_static("omnirelay-encodin
 /// What has carried the call; a trailer.
 pub const GRPC_TRANSPORT: HeaderName = HeaderName::from_static("omnirelay-transport");
 
-/// Stands beside a failure whose call nobody has begun to answer: it is safe to call somebody else.
-pub const NOT_PROCESSED: HeaderName = HeaderName::from_static("omnirelay-not-processed");
+/// How many nodes of the mesh have sent the call on.
+pub const HOPS: HeaderName = HeaderName::from_static("rpc-hops");
+/// `true` if the call may be executed more than once without harm: then it is made again when a node fails in the middle of it.
+pub const IDEMPOTENT: HeaderName = HeaderName::from_static("rpc-idempotent");
+
+pub use grpc_client_factory::NOT_PROCESSED;
 
 /// Those of the protocols that carry a call: they end where the connection does.
 const OF_THE_WIRE: [&str; 21] = [

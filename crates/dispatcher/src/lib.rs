@@ -25,13 +25,15 @@ mod forward;
 mod forwarded;
 mod front;
 mod grpc;
+mod handler;
 pub mod header;
 mod inbound;
 mod late;
+mod local;
 mod messages;
 mod meta;
 mod meta_value;
-mod handler;
+mod outbound;
 mod procedure;
 mod registration;
 mod status;
@@ -45,11 +47,16 @@ pub use encoding::{Encoding, EncodingError};
 pub use forward::Forward;
 pub use forwarded::Forwarded;
 pub use front::{Front, FrontBuilder, FrontOptions};
+pub use handler::{Answer, Handler};
+pub use local::{
+    HealthOptions, LocalBindError, LocalEndpoint, LocalListener, LocalServiceOptions, LocalServices,
+    LocalServicesError, ParseLocalEndpointError,
+};
 pub use mesh_types::ServiceName;
 pub use messages::Messages;
 pub use meta::{MetaError, RequestMeta, ResponseMeta};
 pub use meta_value::{MetaValue, MetaValueError};
-pub use handler::{Answer, Handler};
+pub use outbound::{Mesh, OutboundOptions, OutboundPorts, Outbounds, OutboundsTask};
 pub use peer_health::Readiness;
 pub use procedure::{ProcedureName, ProcedureNameError, Shape};
 pub use registration::Procedure;

@@ -5,5 +5,6 @@ mod echo;
 mod fixture;
 mod grpc;
 mod http;
+mod outbound;
 mod procedures;
 mod websocket;

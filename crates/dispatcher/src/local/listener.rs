@@ -1,0 +1,222 @@
+//! Where the applications of this machine call their node.
+
+use std::convert::Infallible;
+use std::fs;
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tower::{Service, ServiceExt as _};
+
+use super::endpoint::LocalEndpoint;
+use super::tasks::{Spawner, Tasks};
+
+/// Most connections at a time; more wait in the system's queue.
+const CONNECTIONS_MAX: usize = 1024;
+
+/// Most calls at a time on one connection over HTTP/2.
+const STREAMS_MAX: u32 = 1024;
+
+/// Bytes of one request that the application may send ahead.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Longest wait for the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Pause after the system has refused a connection, as when there are too many files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why there is no listener.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LocalBindError {
+    /// The address cannot be had.
+    #[error("cannot listen at {endpoint}")]
+    Bind {
+        /// The address.
+        endpoint: LocalEndpoint,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process listens there.
+    #[error("another process listens at {endpoint}")]
+    InUse {
+        /// The address.
+        endpoint: LocalEndpoint,
+    },
+}
+
+/// A listener for the applications of this machine: HTTP/1 and HTTP/2 without encryption, on loopback or on a Unix socket.
+#[derive(Debug)]
+pub struct LocalListener {
+    socket: Socket,
+    endpoint: LocalEndpoint,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener, #[expect(dead_code, reason = "it is there to be dropped")] SocketFile),
+}
+
+/// The file of a Unix socket, which goes with it.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl LocalListener {
+    /// Listens at `endpoint`; port 0 takes a free one. A socket that a process has left behind is replaced.
+    ///
+    /// # Errors
+    /// The address cannot be had.
+    pub async fn bind(endpoint: LocalEndpoint) -> Result<Self, LocalBindError> {
+        let failed = |source| LocalBindError::Bind { endpoint: endpoint.clone(), source };
+        let (socket, endpoint) = match &endpoint {
+            LocalEndpoint::Tcp(address) => {
+                let listener = TcpListener::bind(address).await.map_err(failed)?;
+                let bound = listener.local_addr().map_err(failed)?;
+                (Socket::Tcp(listener), LocalEndpoint::Tcp(bound))
+            }
+            LocalEndpoint::Unix(path) => {
+                if UnixStream::connect(path).await.is_ok() {
+                    return Err(LocalBindError::InUse { endpoint });
+                }
+                remove_left_behind(path).map_err(failed)?;
+                let listener = UnixListener::bind(path).map_err(failed)?;
+                (Socket::Unix(listener, SocketFile(path.clone())), endpoint)
+            }
+        };
+        Ok(Self { socket, endpoint })
+    }
+
+    /// Returns where it listens.
+    #[must_use]
+    pub const fn endpoint(&self) -> &LocalEndpoint {
+        &self.endpoint
+    }
+
+    /// Serves `service` until `shutdown`. Calls under way then have `drain_timeout` to end; the rest is cut off.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the listener and all connections.
+    pub async fn run<S>(self, service: S, drain_timeout: Duration, shutdown: CancellationToken)
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    {
+        let (slots, mut connections) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), JoinSet::new());
+        loop {
+            let next = async {
+                // Nobody closes it.
+                let slot = Arc::clone(&slots).acquire_owned().await.map_err(io::Error::other)?;
+                Ok::<_, io::Error>((self.accept().await?, slot))
+            };
+            let (stream, slot) = tokio::select! {
+                () = shutdown.cancelled() => break,
+                accepted = next => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        tracing::warn!(%error, endpoint = %self.endpoint, "cannot accept a connection");
+                        sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    }
+                },
+            };
+            while connections.try_join_next().is_some() {}
+            match stream {
+                Stream::Tcp(stream) => drop(connections.spawn(serve(stream, slot, service.clone(), shutdown.clone()))),
+                Stream::Unix(stream) => drop(connections.spawn(serve(stream, slot, service.clone(), shutdown.clone()))),
+            }
+        }
+        drop(self);
+        let all = async { while connections.join_next().await.is_some() {} };
+        if timeout(drain_timeout, all).await.is_err() {
+            tracing::warn!(connections = connections.len(), "calls of applications are cut off");
+        }
+        connections.shutdown().await;
+    }
+
+    async fn accept(&self) -> io::Result<Stream> {
+        match &self.socket {
+            Socket::Tcp(listener) => {
+                let (stream, _peer) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Stream::Tcp(TokioIo::new(stream)))
+            }
+            Socket::Unix(listener, _) => Ok(Stream::Unix(TokioIo::new(listener.accept().await?.0))),
+        }
+    }
+}
+
+enum Stream {
+    Tcp(TokioIo<tokio::net::TcpStream>),
+    Unix(TokioIo<UnixStream>),
+}
+
+/// Removes the file of a socket that nobody listens at, and nothing else.
+fn remove_left_behind(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(file) if file.file_type().is_socket() => fs::remove_file(path),
+        Ok(_other) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            tracing::debug!(%error, path = %self.0.display(), "the file of a socket stays behind");
+        }
+    }
+}
+
+fn serve<T, S>(
+    stream: T,
+    slot: OwnedSemaphorePermit,
+    service: S,
+    shutdown: CancellationToken,
+) -> impl Future<Output = ()> + Send
+where
+    T: Read + Write + Send + Unpin + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
+    let tasks = Arc::new(Tasks::default());
+    let mut builder = auto::Builder::new(Spawner(Arc::downgrade(&tasks)));
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(256 * STREAM_WINDOW_BYTES)
+        .max_header_list_size(64 * 1024);
+    let service = TowerToHyperService::new(service.map_request(|request: Request<Incoming>| request.map(Body::new)));
+    async move {
+        let mut connection = Box::pin(builder.serve_connection_with_upgrades(stream, service));
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error = &*error, "a connection of an application has ended");
+        }
+        drop((slot, tasks));
+    }
+}
