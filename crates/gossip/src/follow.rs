@@ -55,15 +55,25 @@ pub(crate) async fn follow(
 
 /// Reports that the link to `peer` is to be renewed, at some moment within `window`, unless the driver stops before.
 pub(crate) async fn renew_within(window: Duration, peer: NodeId, reports: mpsc::Sender<Report>) {
-    // Chance spreads load here; it protects nothing.
-    let chance = RandomState::new().hash_one(&peer) >> 32;
-    let delay = window.mul_f64(f64::from(u32::try_from(chance).unwrap_or_default()) / f64::from(u32::MAX));
+    let delay = some_of(window, &peer);
     tokio::select! {
         () = sleep(delay) => {}
         () = reports.closed() => return,
     }
     // The driver may be gone already; then nobody needs to know.
     drop(reports.send(Report::RenewalDue { peer }).await);
+}
+
+/// Returns some part of `window`. Chance spreads load here; it protects nothing.
+fn some_of(window: Duration, peer: &NodeId) -> Duration {
+    let chance = RandomState::new().hash_one(peer) >> 32;
+    window.mul_f64(f64::from(u32::try_from(chance).unwrap_or_default()) / f64::from(u32::MAX))
+}
+
+/// Reports that `peer` is to be asked for revocation lists, at some moment within `window`, unless the driver stops before.
+pub(crate) async fn ask_within(window: Duration, peer: NodeId, reports: mpsc::Sender<Report>) {
+    let delay = some_of(window, &peer);
+    ask_after(delay, peer, reports).await;
 }
 
 /// Reports that `peer` is to be asked for revocation lists, once `delay` has passed, unless the driver stops before.

@@ -43,6 +43,15 @@ pub(crate) struct Refused {
     pub(crate) error: PeerRefused,
 }
 
+/// What of a member is looked at again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recheck {
+    /// All that a handshake would look at.
+    Everything,
+    /// Whether it has been revoked.
+    Revocation,
+}
+
 impl Link {
     /// Makes a link of a connection that `dialler` has made.
     pub(crate) fn new(new: NewLink, dialler: NodeId, side: Side, terms: Terms, now: Instant) -> Self {
@@ -148,10 +157,6 @@ impl Links {
         }
     }
 
-    pub(crate) fn peers(&self) -> Vec<NodeId> {
-        self.by_peer.keys().cloned().collect()
-    }
-
     /// Returns the members in turn.
     pub(crate) fn nth(&self, turn: u64) -> Option<NodeId> {
         let count = u64::try_from(self.by_peer.len()).unwrap_or(u64::MAX);
@@ -170,11 +175,17 @@ impl Links {
         &self,
         credentials: &Credentials,
         now: SystemTime,
+        recheck: Recheck,
         may_have: impl Fn(Option<SystemTime>) -> bool,
     ) -> Vec<(NodeId, Refused)> {
         let suspects = self.by_peer.iter().filter(|(_, link)| may_have(link.expires));
         let check = |(peer, link): (&NodeId, &Link)| {
-            let error = credentials.recheck(link.side, &chain_of(&link.connection), now).err()?;
+            let chain = chain_of(&link.connection);
+            let checked = match recheck {
+                Recheck::Everything => credentials.recheck(link.side, &chain, now).map(|_id| ()),
+                Recheck::Revocation => credentials.recheck_revocation(&chain, now),
+            };
+            let error = checked.err()?;
             Some((peer.clone(), Refused { address: link.connection.remote_address(), error }))
         };
         suspects.filter_map(check).collect()

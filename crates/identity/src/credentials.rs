@@ -265,6 +265,16 @@ impl Credentials {
         self.verify_peer(chain)
     }
 
+    /// Checks again whether a peer whose connection is open has been revoked: all there is to ask when only the lists have
+    /// changed, and a small part of what [`Credentials::recheck`] costs, which verifies signatures.
+    ///
+    /// # Errors
+    /// Why the connection must not go on.
+    pub fn recheck_revocation(&self, chain: &[CertificateDer<'_>], now: SystemTime) -> Result<(), PeerRefused> {
+        let checked = self.revocations().check(chain, checks::unix(now));
+        checked.map_err(|source| PeerRefused::Certificate { source: source.into() })
+    }
+
     /// Returns the last moment at which the certificate of a peer is valid; `None` if that cannot be read.
     #[must_use]
     pub fn peer_not_after(&self, chain: &[CertificateDer<'_>]) -> Option<SystemTime> {

@@ -15,8 +15,9 @@ use super::{DIAL_PATIENCE, Driver, now};
 use crate::close::{Close, close};
 use crate::dial::Target;
 use crate::exchange;
-use crate::follow::{Change, ask_after, follow, renew_within};
+use crate::follow::{Change, ask_after, ask_within, follow, renew_within};
 use crate::link::{NewLink, chain_of};
+use crate::links::Recheck;
 use crate::tls::Tls;
 use crate::{audit, observe};
 
@@ -25,6 +26,9 @@ const CHECK_ALL_EVERY: u64 = 600;
 
 /// How soon a member is asked again that says it has more revocation lists.
 const ASK_GAP: Duration = Duration::from_millis(100);
+
+/// Within what time members are told of new lists, and asked for theirs.
+const ASK_WINDOW: Duration = Duration::from_millis(50);
 
 /// Every which tick one member is asked for revocation lists, in case news of them got lost.
 const ASK_EVERY: u64 = 120;
@@ -92,7 +96,7 @@ impl Driver {
         self.endpoint.set_server_config(Some(tls.listening()));
         self.trust.tls = Arc::clone(&tls);
         // The bundle may be another: who is of a CA that is gone must go.
-        self.sweep(|_| true);
+        self.sweep(Recheck::Everything, |_| true);
         if tls.generation == before.generation {
             return info!("trust bundle renewed");
         }
@@ -124,9 +128,13 @@ impl Driver {
 
     fn on_revocations(&mut self) {
         self.tell_if_revoked();
-        self.sweep(|_| true);
-        for peer in self.links.peers() {
-            self.ask_for_revocations(&peer);
+        self.sweep(Recheck::Revocation, |_| true);
+        // As news go: over the links of the overlay, whatever other connections there are. A whole mesh that asks at the same
+        // moment would be busy with nothing else.
+        for peer in self.core.links().iter().filter(|peer| self.links.contains(peer)).cloned().collect::<Vec<_>>() {
+            if self.trust.to_ask.insert(peer.clone()) {
+                self.tasks.spawn(ask_within(ASK_WINDOW, peer, self.reporter.clone()));
+            }
         }
     }
 
@@ -134,7 +142,7 @@ impl Driver {
         let wall_clock = wall_clock();
         self.trust.ticks += 1;
         let checks_all = self.trust.ticks.is_multiple_of(CHECK_ALL_EVERY);
-        self.sweep(|expires| checks_all || expires.is_none_or(|expires| expires < wall_clock));
+        self.sweep(Recheck::Everything, |expires| checks_all || expires.is_none_or(|expires| expires < wall_clock));
         self.trust.credentials().report(wall_clock);
         self.tell_if_expired(wall_clock);
         self.links.report(self.trust.tls.generation);
@@ -151,9 +159,9 @@ impl Driver {
     }
 
     /// Cuts every link whose member would not be let in now, among those that may have got that far.
-    fn sweep(&mut self, may_have: impl Fn(Option<SystemTime>) -> bool) {
+    fn sweep(&mut self, recheck: Recheck, may_have: impl Fn(Option<SystemTime>) -> bool) {
         let (credentials, now) = (Arc::clone(self.trust.credentials()), wall_clock());
-        for (peer, refused) in self.links.refused(&credentials, now, may_have) {
+        for (peer, refused) in self.links.refused(&credentials, now, recheck, may_have) {
             let reason = refused.error.reason();
             audit::cut(&peer, refused.address, reason, &observe::chain(&refused.error));
             self.links.close(&peer, Close::of_identity(reason));
