@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use mesh_types::Role;
 use crate::duration::parse_duration;
 use crate::endpoint::Endpoint;
 use crate::labels::LabelChange;
+use crate::rpc::CallArgs;
 
 const EXAMPLES: &str = "Examples:
   omnirelay mesh peers list
@@ -41,6 +43,21 @@ const UPGRADE_EXAMPLES: &str = "Examples:
   omnirelay --endpoint https://node-b:17420 mesh upgrade resume node-b
 
 The certificate must be of the role `operator`, or the node's own. A restart of the node forgets it.";
+
+const REQUEST_EXAMPLES: &str = "Examples:
+  omnirelay request greeter hello -d '{\"name\":\"Ada\"}'
+  omnirelay request greeter hello --via https://node-b:17430 --wire grpc -i
+  omnirelay request blobs put --encoding raw --data-file picture.png --deadline 30s
+
+Exit codes: 0 done, 1 the call failed, 2 it was called wrongly.";
+
+const BENCHMARK_EXAMPLES: &str = "Examples:
+  omnirelay benchmark greeter hello -c 64 --duration 30s
+  omnirelay benchmark greeter hello -n 10000 -o json
+  omnirelay benchmark greeter hello --rate 500
+
+With --rate, latencies count from when a call was due, not from when a caller was free for it.
+Exit codes: 0 all calls went well, 1 some failed, 2 it was called wrongly.";
 
 /// Looks into an OmniRelay mesh, through the control endpoint of one of its nodes.
 #[derive(Debug, Parser)]
@@ -89,12 +106,53 @@ pub(crate) enum Command {
     /// The mesh and its members
     #[command(subcommand)]
     Mesh(MeshCommand),
+    /// Make one call to a service of the mesh
+    #[command(after_help = REQUEST_EXAMPLES)]
+    Request(Request),
+    /// Call a service of the mesh again and again, and show how long that took
+    #[command(after_help = BENCHMARK_EXAMPLES)]
+    Benchmark(Benchmark),
     /// Print the completion script of a shell
     #[command(after_help = "Example:\n  source <(omnirelay completions bash)")]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Request {
+    #[command(flatten)]
+    pub(crate) call: CallArgs,
+    /// Show status, headers and trailers on standard error
+    #[arg(short, long)]
+    pub(crate) include: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Benchmark {
+    #[command(flatten)]
+    pub(crate) call: CallArgs,
+    /// Callers at once
+    #[arg(short, long, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) concurrency: u16,
+    /// How long calls begin [default: 10s, without --requests]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// How many calls there are
+    #[arg(short = 'n', long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) requests: Option<u64>,
+    /// Calls that begin in a second, over all callers; as many as there can be unless set
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) rate: Option<NonZeroU32>,
+    /// How to write the report
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: LabelFormat,
+}
+
+impl Benchmark {
+    /// How long calls begin unless something else is said.
+    pub(crate) const DURATION: Duration = Duration::from_secs(10);
 }
 
 #[derive(Debug, Subcommand)]

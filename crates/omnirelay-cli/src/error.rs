@@ -2,12 +2,17 @@
 
 use std::error::Error;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use dispatcher::{ProcedureName, ProcedureNameError};
+use hyper::header::HeaderName;
 use identity::LoadCredentialsError;
 
 use crate::client::RequestError;
+use crate::endpoint::Endpoint;
 use crate::output::note;
+use crate::rpc::CallError;
 
 /// Exit code: it failed.
 const FAILURE: u8 = 1;
@@ -25,6 +30,22 @@ pub(crate) enum CliError {
     Request(#[from] RequestError),
     #[error("label `{key}` is named twice")]
     LabelTwice { key: String },
+    #[error("`{name}` is not a header of applications")]
+    ReservedHeader { name: HeaderName },
+    #[error("there can be no such procedure")]
+    Procedure { source: ProcedureNameError },
+    #[error("the message is not JSON")]
+    NotJson { source: serde_json::Error },
+    #[error("cannot read `{}`", file.display())]
+    Data { file: PathBuf, source: io::Error },
+    #[error("the message is larger than {bytes} bytes")]
+    TooLarge { bytes: usize },
+    #[error("`{endpoint}` cannot be called")]
+    Listener { endpoint: Endpoint, source: Box<dyn Error + Send + Sync> },
+    #[error("{procedure} failed")]
+    Call { procedure: ProcedureName, source: CallError },
+    #[error("{failed} calls failed")]
+    CallsFailed { failed: u64 },
     #[error("the drain was ended by somebody else: the node takes work again")]
     Resumed,
     #[error("not waited for any longer; the node goes on with what it was told")]
@@ -47,10 +68,22 @@ impl CliError {
             note(&format!("hint: {hint}"));
         }
         match self {
-            Self::NoCredentials { .. } | Self::BadCredentials { .. } | Self::LabelTwice { .. } => ExitCode::from(USAGE),
-            Self::Request(_) | Self::Resumed | Self::Interrupted | Self::Output(_) | Self::Runtime { .. } => {
-                ExitCode::from(FAILURE)
-            }
+            Self::NoCredentials { .. }
+            | Self::BadCredentials { .. }
+            | Self::LabelTwice { .. }
+            | Self::ReservedHeader { .. }
+            | Self::Procedure { .. }
+            | Self::NotJson { .. }
+            | Self::Data { .. }
+            | Self::TooLarge { .. } => ExitCode::from(USAGE),
+            Self::Listener { .. }
+            | Self::Call { .. }
+            | Self::CallsFailed { .. }
+            | Self::Request(_)
+            | Self::Resumed
+            | Self::Interrupted
+            | Self::Output(_)
+            | Self::Runtime { .. } => ExitCode::from(FAILURE),
         }
     }
 
@@ -60,12 +93,11 @@ impl CliError {
                 Some("set --cert, --key and --ca, or OMNIRELAY_CERT, OMNIRELAY_KEY and OMNIRELAY_CA")
             }
             Self::Request(error) => error.hint(),
-            Self::BadCredentials { .. }
-            | Self::LabelTwice { .. }
-            | Self::Resumed
-            | Self::Interrupted
-            | Self::Output(_)
-            | Self::Runtime { .. } => None,
+            Self::Call { source: CallError::Way { .. }, .. } => {
+                Some("is the node running? --via says where it takes calls, and --wire how it is spoken to")
+            }
+            Self::NotJson { .. } => Some("--encoding raw sends a message as it is"),
+            _ => None,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! wrongly.
 
 mod args;
+mod benchmark;
 mod client;
 mod credentials;
 mod duration;
@@ -13,6 +14,8 @@ mod labels;
 mod lifecycle;
 mod output;
 mod peers;
+mod request;
+mod rpc;
 mod table;
 mod upgrade;
 
@@ -54,6 +57,8 @@ fn run(cli: &Cli) -> Result<(), CliError> {
             output.write(&script)?;
             Ok(())
         }
+        Command::Request(args) => block_on(request::request(&cli.global, args, &mut output)),
+        Command::Benchmark(args) => block_on(benchmark::benchmark(&cli.global, args, &mut output)),
         Command::Mesh(command) => {
             // What is wrong with the call is told before a certificate is looked for.
             let changes = match command {

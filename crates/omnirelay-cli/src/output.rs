@@ -52,6 +52,13 @@ pub(crate) fn note(text: &str) {
     if writeln!(io::stderr().lock(), "{text}").is_err() {}
 }
 
+/// Shows how far something is, on standard error, in place of what was shown before; for terminals.
+pub(crate) fn progress(text: &str) {
+    let mut stderr = io::stderr().lock();
+    // With standard error gone there is nobody left to tell.
+    if write!(stderr, "\r\x1b[2K{text}").and_then(|()| stderr.flush()).is_err() {}
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,7 +22,7 @@ pub(crate) struct Run {
 /// Returns the command with `args`, free of the settings of whoever runs the tests.
 pub(crate) fn omnirelay(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_omnirelay"));
-    for name in ["ENDPOINT", "CERT", "KEY", "CA", "TIMEOUT", "COLOR"] {
+    for name in ["ENDPOINT", "CERT", "KEY", "CA", "TIMEOUT", "COLOR", "VIA"] {
         command.env_remove(format!("OMNIRELAY_{name}"));
     }
     command.env_remove("NO_COLOR").args(args).stdin(Stdio::null()).kill_on_drop(true);

@@ -3,8 +3,10 @@
 mod command;
 mod labels;
 mod lifecycle;
+mod listener;
 mod node;
 mod peers;
+mod rpc;
 mod tls;
 mod upgrade;
 mod usage;

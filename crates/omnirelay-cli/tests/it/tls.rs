@@ -14,7 +14,7 @@ use crate::command::{Run, finish, omnirelay};
 use crate::node::{Failure, Node};
 
 /// A CA whose certificates are good for an hour, and where they lie.
-struct Ca {
+pub(crate) struct Ca {
     ca: DevCa,
     validity: Validity,
     dir: TempDir,
@@ -23,7 +23,7 @@ struct Ca {
 
 impl Ca {
     #[expect(clippy::disallowed_methods, reason = "the command asks the system for the time, too")]
-    fn new() -> Result<Self, Failure> {
+    pub(crate) fn new() -> Result<Self, Failure> {
         let now = SystemTime::now();
         let validity = Validity::starting(now, Duration::from_secs(3600));
         let ca = DevCa::generate("mesh.example", validity)?;
@@ -31,16 +31,21 @@ impl Ca {
     }
 
     /// Issues the certificate of `node` in `cluster`.
-    fn issue(&self, cluster: &str, node: &str) -> Result<CertificateFiles, Failure> {
+    pub(crate) fn issue(&self, cluster: &str, node: &str) -> Result<CertificateFiles, Failure> {
         let id = format!("spiffe://mesh.example/cluster/{cluster}/role/worker/node/{node}").parse()?;
         let dir: PathBuf = self.dir.path().join(format!("{cluster}-{node}"));
         std::fs::create_dir(&dir)?;
         Ok(self.ca.issue_files(&id, self.validity, &dir)?)
     }
 
+    /// Returns what `node` in `cluster` has.
+    pub(crate) fn credentials(&self, cluster: &str, node: &str) -> Result<Credentials, Failure> {
+        Ok(Credentials::load(&self.issue(cluster, node)?, self.now)?)
+    }
+
     /// Starts a node of cluster `alpha`.
     async fn node(&self) -> Result<Node, Failure> {
-        let credentials = Arc::new(Credentials::load(&self.issue("alpha", "node-a")?, self.now)?);
+        let credentials = Arc::new(self.credentials("alpha", "node-a")?);
         Node::start(Security::MutualTls { credentials, node_secret: None }, MemberState::Alive).await
     }
 }
