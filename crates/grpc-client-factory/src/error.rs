@@ -23,7 +23,7 @@ pub type Cause = Arc<dyn Error + Send + Sync>;
 pub enum FactoryError {
     /// One side does not accept the other's certificate. No other protocol is tried: the certificates would be the same.
     #[error(transparent)]
-    Tls(#[from] TlsFailure),
+    Tls(Box<TlsFailure>),
     /// The name of the endpoint could not be looked up.
     #[error("cannot resolve `{endpoint}`")]
     Resolve {
@@ -194,6 +194,12 @@ impl FactoryError {
         let mut status = Status::new(self.code(), chain(self.as_ref()));
         status.set_source(Arc::new(Arc::clone(self)));
         status
+    }
+}
+
+impl From<TlsFailure> for FactoryError {
+    fn from(failure: TlsFailure) -> Self {
+        Self::Tls(Box::new(failure))
     }
 }
 

@@ -137,10 +137,12 @@ impl Meter {
     }
 }
 
-/// Counts a certificate that one side does not accept.
+/// Counts a certificate that one side does not accept, and tells the audit trail.
 pub(crate) fn count_refusal(error: &FactoryError) {
     if let FactoryError::Tls(failure) = error {
         let (refuser, reason) = (failure.refuser.as_str(), failure.reason.as_str());
+        let error = error as &dyn std::error::Error;
+        tracing::warn!(target: "audit", peer = %failure.target, refuser, reason, error, "connection refused");
         counter!("grpc_outbound_tls_failures_total", "refuser" => refuser, "reason" => reason).increment(1);
     }
 }

@@ -105,6 +105,7 @@ impl TlsFailure {
             (Refuser::Us, RefusalReason::NoSpiffeId | RefusalReason::SeveralSpiffeIds | RefusalReason::BadSpiffeId) => {
                 "have the server's certificate issued for one node of the mesh"
             }
+            (Refuser::Us, RefusalReason::OwnRule) => "a rule of our own is against it, in the words below",
             (_, RefusalReason::ApplicationProtocol) => "have the server speak gRPC over TLS at this port",
             (_, RefusalReason::TlsVersion) => "have the server speak TLS 1.3",
             (Refuser::Us, _) => "look at the server's certificate, and at what listens there",

@@ -21,6 +21,7 @@ use crate::error::{CredentialsError, CredentialsInput, LoadCredentialsError};
 use crate::expected::ExpectedPeer;
 use crate::file_contents::Contents;
 use crate::peer::{self, PeerRefused};
+use crate::peer_check::PeerCheck;
 use crate::pem;
 use crate::presented::Presented;
 use crate::revocation_list::Authorities;
@@ -109,6 +110,19 @@ impl Credentials {
     pub fn with_revocations(&self, revocations: &Revocations) -> Self {
         let Self { spiffe_id, window, certified, authorities, verifier, .. } = self.clone();
         Self::assemble(spiffe_id, window, certified, authorities, verifier.with_revocations(revocations.clone()))
+    }
+
+    /// Returns the same credentials, which also ask `rule` about each peer.
+    #[must_use]
+    pub fn with_check(&self, rule: Arc<dyn PeerCheck>) -> Self {
+        let Self { spiffe_id, window, certified, authorities, verifier, .. } = self.clone();
+        Self::assemble(spiffe_id, window, certified, authorities, verifier.with_rule(rule))
+    }
+
+    /// Returns the rule that is asked about each peer, if there is one.
+    #[must_use]
+    pub const fn check(&self) -> Option<&Arc<dyn PeerCheck>> {
+        self.verifier.rule()
     }
 
     /// Returns the lists of revoked certificates that peers are checked against.
@@ -219,7 +233,7 @@ impl Credentials {
     /// # Errors
     /// Why the peer is refused; [`PeerRefused::reason`] has it as a word for metrics.
     pub fn verify_peer(&self, chain: &[CertificateDer<'_>]) -> Result<SpiffeId, PeerRefused> {
-        peer::verify(&self.spiffe_id, chain)
+        self.verifier.verify_peer(&self.spiffe_id, chain)
     }
 
     /// Returns who the peer is, if it is the one that was dialled; `None` if that was a DNS name and the certificate names no
@@ -232,7 +246,9 @@ impl Credentials {
         expected: &ExpectedPeer,
         chain: &[CertificateDer<'_>],
     ) -> Result<Option<SpiffeId>, PeerRefused> {
-        expected.verify(&self.spiffe_id, chain)
+        let id = expected.verify(&self.spiffe_id, chain)?;
+        peer::check(self.check().map(Arc::as_ref), id.as_ref(), chain)?;
+        Ok(id)
     }
 
     /// Checks a server again that was dialled as `expected` and whose connection is open, as [`Credentials::recheck`] does.

@@ -5,6 +5,7 @@ use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
 use crate::expected::ExpectedPeer;
+use crate::peer_check::PeerCheck;
 use crate::refusal::{RefusalReason, refusal_reason};
 use crate::spiffe::{ParseSpiffeIdError, SpiffeId};
 use crate::trust_domain::TrustDomain;
@@ -107,6 +108,14 @@ pub enum PeerRefused {
         /// Who was dialled.
         expected: Box<ExpectedPeer>,
     },
+    /// A rule of our own refuses the peer.
+    #[error("peer {} is refused: {words}", id.as_ref().map_or_else(|| "without a SPIFFE ID".to_owned(), |id| id.to_string()))]
+    Check {
+        /// Who the peer is, if its certificate says so.
+        id: Option<Box<SpiffeId>>,
+        /// What the [`PeerCheck`](crate::PeerCheck) says.
+        words: String,
+    },
     /// The peer's certificate is not good for the DNS name that was dialled.
     #[error("peer's certificate is not good for `{expected}`")]
     WrongName {
@@ -128,6 +137,7 @@ impl PeerRefused {
             Self::WrongTrustDomain { .. } => RefusalReason::WrongTrustDomain,
             Self::WrongCluster { .. } => RefusalReason::WrongCluster,
             Self::WrongPeer { .. } | Self::WrongName { .. } => RefusalReason::WrongPeer,
+            Self::Check { .. } => RefusalReason::OwnRule,
         }
     }
 }
@@ -142,6 +152,16 @@ pub(crate) fn verify(own: &SpiffeId, chain: &[CertificateDer<'_>]) -> Result<Spi
         return Err(PeerRefused::WrongCluster { id, ours: own.cluster().clone() });
     }
     Ok(id)
+}
+
+/// Returns whether a rule of our own, if there is one, lets us talk to `id`.
+pub(crate) fn check(
+    rule: Option<&dyn PeerCheck>,
+    id: Option<&SpiffeId>,
+    chain: &[CertificateDer<'_>],
+) -> Result<(), PeerRefused> {
+    let Some(rule) = rule else { return Ok(()) };
+    rule.check(id, chain).map_err(|words| PeerRefused::Check { id: id.cloned().map(Box::new), words })
 }
 
 /// Returns whom `chain` names.

@@ -30,6 +30,8 @@ pub enum RefusalReason {
     WrongCluster,
     /// The peer is another than the one that was dialled.
     WrongPeer,
+    /// A rule of our own refuses the peer.
+    OwnRule,
     /// The certificate is good, and its holder is not let in: of another cluster, say. Only an alert says so.
     AccessDenied,
     /// The certificate was revoked.
@@ -67,6 +69,7 @@ impl RefusalReason {
             Self::WrongTrustDomain => "wrong_trust_domain",
             Self::WrongCluster => "wrong_cluster",
             Self::WrongPeer => "wrong_peer",
+            Self::OwnRule => "own_rule",
             Self::AccessDenied => "access_denied",
             Self::Revoked => "revoked",
             Self::StaleRevocations => "stale_revocations",
@@ -91,6 +94,7 @@ impl fmt::Display for RefusalReason {
             Self::WrongTrustDomain => "another trust domain",
             Self::WrongCluster => "another cluster",
             Self::WrongPeer => "another peer than the one dialled",
+            Self::OwnRule => "a rule of our own",
             Self::AccessDenied => "access denied",
             Self::Revoked => "revoked certificate",
             Self::StaleRevocations => "overdue revocation list",

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::credentials::Credentials;
+use crate::peer_check::PeerCheck;
 use crate::revocations::Revocations;
 use crate::spiffe::SpiffeId;
 
@@ -90,7 +91,14 @@ impl SharedCredentials {
         &self.revocations
     }
 
-    /// Lets `credentials` be the current ones. The revocation lists that they bring are added to those that are known.
+    /// Has `rule` asked about each peer from now on, with the credentials that come later, too. It is a change like others: open
+    /// connections are looked through.
+    pub fn set_check(&self, rule: Arc<dyn PeerCheck>) {
+        self.current.send_modify(|current| *current = Arc::new(current.with_check(rule)));
+    }
+
+    /// Lets `credentials` be the current ones. The revocation lists that they bring are added to those that are known; without a
+    /// [`PeerCheck`] of their own, they get that of the old ones.
     ///
     /// # Errors
     /// Why the old ones stay.
@@ -106,7 +114,8 @@ impl SharedCredentials {
         if new.is_revoked() && !new.shows_same_certificate(&old) {
             return Err(ReplaceCredentialsError::Revoked { serial: new.serial() });
         }
-        self.current.send_replace(Arc::new(new));
+        let rule = new.check().or_else(|| old.check()).cloned();
+        self.current.send_replace(Arc::new(rule.map_or_else(|| new.clone(), |rule| new.with_check(rule))));
         Ok(())
     }
 }

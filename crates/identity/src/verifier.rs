@@ -10,7 +10,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 
-use crate::peer;
+use crate::peer::{self, PeerRefused};
+use crate::peer_check::PeerCheck;
 use crate::presented::Presented;
 use crate::revocations::Revocations;
 use crate::spiffe::SpiffeId;
@@ -41,6 +42,8 @@ pub(crate) struct ChainVerifier {
     presented: Option<Presented>,
     /// Clients that this node takes no connections from are refused.
     admits_to: Option<SpiffeId>,
+    /// A rule of the embedder's.
+    rule: Option<Arc<dyn PeerCheck>>,
 }
 
 impl ChainVerifier {
@@ -51,11 +54,26 @@ impl ChainVerifier {
             .build()
             .expect("there is a trust anchor, and no revocation list that could be malformed");
         let algorithms = provider.signature_verification_algorithms;
-        Self { roots, clients, algorithms, revocations, presented: None, admits_to: None }
+        Self { roots, clients, algorithms, revocations, presented: None, admits_to: None, rule: None }
     }
 
     pub(crate) fn with_revocations(&self, revocations: Revocations) -> Self {
         Self { revocations, ..self.clone() }
+    }
+
+    pub(crate) fn with_rule(&self, rule: Arc<dyn PeerCheck>) -> Self {
+        Self { rule: Some(rule), ..self.clone() }
+    }
+
+    pub(crate) const fn rule(&self) -> Option<&Arc<dyn PeerCheck>> {
+        self.rule.as_ref()
+    }
+
+    /// Returns who a client or another node of ours is, if we talk to it.
+    pub(crate) fn verify_peer(&self, own: &SpiffeId, chain: &[CertificateDer<'_>]) -> Result<SpiffeId, PeerRefused> {
+        let id = peer::verify(own, chain)?;
+        peer::check(self.rule.as_deref(), Some(&id), chain)?;
+        Ok(id)
     }
 
     pub(crate) fn noting(&self, presented: Presented) -> Self {
@@ -107,9 +125,10 @@ impl ChainVerifier {
 }
 
 impl ChainVerifier {
-    fn admit(&self, leaf: &CertificateDer<'_>) -> Result<(), Error> {
+    fn admit(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Result<(), Error> {
         let Some(own) = &self.admits_to else { return Ok(()) };
-        let Err(refused) = peer::verify(own, std::slice::from_ref(leaf)) else { return Ok(()) };
+        let chain: Vec<_> = std::iter::once(leaf).chain(intermediates).cloned().collect();
+        let Err(refused) = self.verify_peer(own, &chain) else { return Ok(()) };
         if let Some(presented) = &self.presented {
             presented.refuse(refused);
         }
@@ -169,7 +188,7 @@ impl ClientCertVerifier for ChainVerifier {
             presented.note(end_entity);
         }
         self.verify(Side::Client, end_entity, intermediates, now)?;
-        self.admit(end_entity)?;
+        self.admit(end_entity, intermediates)?;
         Ok(ClientCertVerified::assertion())
     }
 

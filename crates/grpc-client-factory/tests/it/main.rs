@@ -11,6 +11,7 @@ mod http3;
 mod limits;
 mod measures;
 mod mesh_server;
+mod own_rules;
 mod quic;
 mod retries;
 mod support;
