@@ -11,6 +11,7 @@ use tokio::time::{Duration, Instant, timeout};
 
 use crate::connection::{Connection, Made, Wire};
 use crate::error::{Cause, FactoryError};
+use crate::eyeballs::in_turns;
 use crate::health_check::{NoAnswer, Verdict, ask};
 use crate::http2;
 use crate::http3;
@@ -164,8 +165,8 @@ impl Dial {
     async fn dial_http2(&self) -> Dialled {
         let (begun, credentials) = (Instant::now(), self.credentials.current());
         let addresses = self.resolve().await?;
-        let tasks = Weak::clone(&self.tasks);
-        let dialled = http2::dial(&self.target, &addresses, &self.profile, &credentials, tasks).await?;
+        let around = (Weak::clone(&self.tasks), self.meter.of(Protocol::Http2).rtt_seconds.clone());
+        let dialled = http2::dial(&self.target, &addresses, &self.profile, &credentials, around).await?;
         let (slots_max, chain, took) = (self.profile.http2.max_streams, dialled.chain, begun.elapsed());
         let made = Made { wire: Wire::Http2(dialled.http2), slots_max, chain, credentials, took };
         self.drive(made, dialled.driver)
@@ -205,6 +206,6 @@ impl Dial {
         }
         let found = lookup_host((endpoint.host(), endpoint.port())).await;
         let addresses = found.map_err(|source| FactoryError::Resolve { endpoint: endpoint.clone(), source })?;
-        Ok(addresses.take(ADDRESSES_MAX).collect())
+        Ok(in_turns(addresses.take(ADDRESSES_MAX)))
     }
 }

@@ -130,26 +130,6 @@ struct Inner {
 struct Key {
     target: Target,
     profile: String,
-    told: Http3Told,
-}
-
-/// What is said of a target's HTTP/3 before any call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Http3Told {
-    /// Nothing that the profile does not say.
-    Nothing,
-    /// That there is none.
-    Absent,
-}
-
-impl Http3Told {
-    const fn mode(self, profile: &Profile) -> Http3Mode {
-        match (self, profile.http3.mode) {
-            (Self::Absent, Http3Mode::Auto) => Http3Mode::Off,
-            // Who insists on HTTP/3 would rather fail than go without.
-            (_, mode) => mode,
-        }
-    }
 }
 
 struct Links {
@@ -222,7 +202,7 @@ impl ClientFactory {
             None => links.modes.remove(endpoint),
         };
         links.by_key.iter().filter(|(key, _)| key.target.endpoint == *endpoint).for_each(|(key, link)| {
-            link.set_mode(mode.unwrap_or_else(|| key.told.mode(link.profile())));
+            link.set_mode(mode.unwrap_or_else(|| key.target.mode(link.profile())));
         });
         Ok(())
     }
@@ -255,28 +235,24 @@ impl ClientFactory {
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         self.inner.around.tasks.spawn(task)
     }
+}
 
-    /// Returns a channel to a target of whose HTTP/3 this is said.
-    pub(crate) fn channel_as_told(
-        &self,
-        target: &Target,
-        profile: &str,
-        told: Http3Told,
-    ) -> Result<Channel, ChannelError> {
+impl ChannelFactory for ClientFactory {
+    fn channel(&self, target: &Target, profile: &str) -> Result<Channel, ChannelError> {
         let kind = self.kind(profile)?;
         let endpoint = target.endpoint.to_string();
         let Ok(authority) = Authority::try_from(endpoint.as_str()) else {
             return Err(ChannelError::Authority { endpoint });
         };
         let mut links = self.inner.lock();
-        let key = Key { target: target.clone(), profile: profile.to_owned(), told };
+        let key = Key { target: target.clone(), profile: profile.to_owned() };
         if let Some(link) = links.by_key.get(&key) {
             return Ok(Channel::new(Arc::clone(link), authority, self.clone()));
         }
         links.make_room(self.inner.links_max)?;
         links.seed = links.seed.wrapping_add(1);
         let (around, mode) = (self.inner.around.clone(), links.modes.get(&target.endpoint).copied());
-        let mode = mode.unwrap_or_else(|| told.mode(&kind.profile));
+        let mode = mode.unwrap_or_else(|| target.mode(&kind.profile));
         let link = Arc::new(Link::new(target.clone(), kind.clone(), around, mode, links.seed));
         if links.is_closed {
             link.close();
@@ -284,12 +260,6 @@ impl ClientFactory {
             links.by_key.insert(key, Arc::clone(&link));
         }
         Ok(Channel::new(link, authority, self.clone()))
-    }
-}
-
-impl ChannelFactory for ClientFactory {
-    fn channel(&self, target: &Target, profile: &str) -> Result<Channel, ChannelError> {
-        self.channel_as_told(target, profile, Http3Told::Nothing)
     }
 }
 

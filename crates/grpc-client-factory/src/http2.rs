@@ -15,6 +15,7 @@ use h2::client::{Builder, SendRequest};
 use h2_transport::{gather, read_ahead};
 use http::{Request, Response};
 use identity::Credentials;
+use metrics::Histogram;
 use rustls::pki_types::{CertificateDer, ServerName};
 use socket2::SockRef;
 use tokio::io::BufReader;
@@ -24,6 +25,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::error::{Cause, FactoryError};
+use crate::eyeballs::connect_first;
 use crate::profile::{Http2Options, Profile};
 use crate::request_body::RequestBody;
 use crate::target::{Protocol, Target};
@@ -82,7 +84,7 @@ pub(crate) async fn dial(
     addresses: &[SocketAddr],
     profile: &Profile,
     credentials: &Credentials,
-    tasks: Weak<Tasks>,
+    (tasks, rtt_seconds): (Weak<Tasks>, Histogram),
 ) -> Result<Dialled<impl Future<Output = Option<Cause>> + Send + 'static>, FactoryError> {
     let options = &profile.http2;
     let tcp = connect(target, addresses, options).await?;
@@ -94,7 +96,7 @@ pub(crate) async fn dial(
     let (sender, connection) = builder(options).handshake(io).await.map_err(failed)?;
     let (cut, is_cut) = oneshot::channel();
     let is_closed = Arc::new(AtomicBool::new(false));
-    let driver = Driver::new(connection, outlet, is_cut, options, Arc::clone(&is_closed));
+    let driver = Driver::new(connection, outlet, is_cut, (options, rtt_seconds), Arc::clone(&is_closed));
     let http2 = Http2 { sender, note, is_closed, cut: Mutex::new(Some(cut)), tasks };
     Ok(Dialled { http2, chain, driver })
 }
@@ -104,14 +106,12 @@ fn failed(target: &Target, source: Cause) -> FactoryError {
 }
 
 async fn connect(target: &Target, addresses: &[SocketAddr], options: &Http2Options) -> Result<TcpStream, FactoryError> {
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match connect_one(*address, options).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(failed(target, Arc::new(last)))
+    let connect = |address| async move {
+        let connected = connect_one(address, options).await;
+        connected.map_err(|error| failed(target, Arc::new(error)))
+    };
+    let nowhere = || Err(failed(target, Arc::new(io::Error::from(io::ErrorKind::AddrNotAvailable))));
+    connect_first(addresses, connect).await.unwrap_or_else(nowhere)
 }
 
 async fn connect_one(address: SocketAddr, options: &Http2Options) -> io::Result<TcpStream> {

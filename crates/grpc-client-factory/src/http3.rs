@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
@@ -21,6 +22,7 @@ use quinn::{ClientConfig, VarInt};
 use rustls::pki_types::CertificateDer;
 
 use crate::error::{Cause, FactoryError};
+use crate::eyeballs::connect_first;
 use crate::http2::Unanswered;
 use crate::profile::Http3Options;
 use crate::request_body::RequestBody;
@@ -96,20 +98,20 @@ async fn connect(
     config: ClientConfig,
     udp: &Udp,
 ) -> Result<quinn::Connection, FactoryError> {
-    let mut last = None;
-    for address in addresses {
-        let endpoint = udp.endpoint(*address).map_err(|error| failed(target, Arc::new(error)))?;
-        let connecting = endpoint.connect_with(config.clone(), *address, target.peer.server_name());
-        match connecting.map_err(|error| failed(target, Arc::new(error)))?.await {
-            Ok(connection) => return Ok(connection),
-            Err(error) => match TlsFailure::of_quic(target, &error) {
-                Some(failure) => return Err(failure.into()),
-                None => last = Some(failed(target, Arc::new(error))),
-            },
+    let connect = |address| {
+        let config = config.clone();
+        async move {
+            let endpoint = udp.endpoint(address).map_err(|error| failed(target, Arc::new(error)))?;
+            let connecting = endpoint.connect_with(config, address, target.peer.server_name());
+            let connected = connecting.map_err(|error| failed(target, Arc::new(error)))?.await;
+            connected.map_err(|error| match TlsFailure::of_quic(target, &error) {
+                Some(failure) => failure.into(),
+                None => failed(target, Arc::new(error)),
+            })
         }
-    }
-    let nothing = || failed(target, Arc::new(std::io::Error::from(std::io::ErrorKind::AddrNotAvailable)));
-    Err(last.unwrap_or_else(nothing))
+    };
+    let nowhere = || Err(failed(target, Arc::new(io::Error::from(io::ErrorKind::AddrNotAvailable))));
+    connect_first(addresses, connect).await.unwrap_or_else(nowhere)
 }
 
 fn chain_of(connection: &quinn::Connection) -> Vec<CertificateDer<'static>> {

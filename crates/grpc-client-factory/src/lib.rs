@@ -24,6 +24,7 @@ mod connection;
 mod deadline;
 mod dial;
 mod error;
+mod eyeballs;
 mod factory;
 mod health_check;
 mod hedging;

@@ -5,6 +5,9 @@ use std::fmt;
 use identity::ExpectedPeer;
 use mesh_types::Endpoint;
 
+use crate::http3_mode::Http3Mode;
+use crate::profile::Profile;
+
 /// What is called: where, and who must answer there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
@@ -12,13 +15,31 @@ pub struct Target {
     pub endpoint: Endpoint,
     /// Who must answer. Anybody else is refused before a byte of a call is sent.
     pub peer: ExpectedPeer,
+    /// Whether it may speak HTTP/3, default true: it is tried. If it is known that it does not, HTTP/2 is used at once, unless the
+    /// profile insists on HTTP/3 ([`Http3Mode::Only`]) or [`ClientFactory::set_http3`](crate::ClientFactory::set_http3) says otherwise.
+    pub supports_http3: bool,
 }
 
 impl Target {
     /// Returns the target that `peer` is at `endpoint`.
     #[must_use]
     pub const fn new(endpoint: Endpoint, peer: ExpectedPeer) -> Self {
-        Self { endpoint, peer }
+        Self { endpoint, peer, supports_http3: true }
+    }
+
+    /// Returns the target, of which it is known whether it speaks HTTP/3.
+    #[must_use]
+    pub fn with_http3(self, supports_http3: bool) -> Self {
+        Self { supports_http3, ..self }
+    }
+
+    /// Returns whether HTTP/3 is used, as far as a profile and the target say.
+    pub(crate) const fn mode(&self, profile: &Profile) -> Http3Mode {
+        match (self.supports_http3, profile.http3.mode) {
+            (false, Http3Mode::Auto) => Http3Mode::Off,
+            // Who insists on HTTP/3 would rather fail than go without.
+            (_, mode) => mode,
+        }
     }
 }
 

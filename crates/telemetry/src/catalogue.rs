@@ -220,7 +220,7 @@ const CATALOGUE: &[Metric] = &[
         name: "grpc_outbound_rtt_seconds",
         kind: Kind::Histogram { buckets: CALL_SECONDS_BUCKETS },
         unit: Unit::Seconds,
-        help: "Round trips of connections in use, as QUIC measures them.",
+        help: "Round trips: over HTTP/3 of connections in use, over HTTP/2 of pings to servers that are silent.",
         labels: &["profile", "protocol"],
     },
     counter(

@@ -10,19 +10,19 @@ use peers_core::{Http3Hint, Peer, PeerUpdate, PeerUpdates, Protocol};
 
 use crate::balanced::Balanced;
 use crate::channel::Channel;
-use crate::factory::{ChannelError, Http3Told};
+use crate::factory::{ChannelError, ChannelFactory as _};
 use crate::target::Target;
 
 /// The ways to the peers of a table. Those of peers that are gone are not held here, so that the factory lets go of them.
 pub(crate) type Routes = HashMap<NodeId, Channel>;
 
-/// Returns what a peer says of HTTP/3 where it is called, which is the first of its endpoints.
-fn told(peer: &Peer) -> Http3Told {
-    let speaks = peer.endpoints.first().is_some_and(|endpoint| endpoint.protocols.contains(Protocol::Http3));
+/// Returns whether a peer may speak HTTP/3 where it is called, which is the first of its endpoints.
+fn supports_http3(peer: &Peer) -> bool {
+    let speaks = || peer.endpoints.first().is_some_and(|endpoint| endpoint.protocols.contains(Protocol::Http3));
     match peer.http3 {
-        Http3Hint::ForcedOn => Http3Told::Nothing,
-        Http3Hint::Advertised if speaks => Http3Told::Nothing,
-        Http3Hint::Advertised | Http3Hint::Absent | Http3Hint::ForcedOff => Http3Told::Absent,
+        Http3Hint::ForcedOn => true,
+        Http3Hint::Advertised => speaks(),
+        Http3Hint::Absent | Http3Hint::ForcedOff => false,
     }
 }
 
@@ -30,8 +30,8 @@ impl Balanced {
     /// Makes the way to a peer.
     pub(crate) fn route(&self, peer: &Peer) -> Result<Channel, ChannelError> {
         let address = peer.endpoints.first().map_or_else(|| peer.endpoint(), |endpoint| &endpoint.address);
-        let target = Target::new(address.clone(), (self.expect)(peer));
-        self.factory.channel_as_told(&target, &self.profile_name, told(peer))
+        let target = Target::new(address.clone(), (self.expect)(peer)).with_http3(supports_http3(peer));
+        self.factory.channel(&target, &self.profile_name)
     }
 
     /// Takes in one step of the peer list.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use h2::client::Connection;
 use h2::{Ping, PingPong};
 use h2_transport::{Gathering, Outlet};
+use metrics::Histogram;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -36,10 +37,10 @@ impl Driver {
         mut connection: Connection<Gathering<Io>, Bytes>,
         outlet: Outlet<Io>,
         is_cut: oneshot::Receiver<()>,
-        options: &Http2Options,
+        (options, rtt_seconds): (&Http2Options, Histogram),
         is_closed: Arc<AtomicBool>,
     ) -> Self {
-        let pulse = Pulse::new(connection.ping_pong().expect("it is taken once"), options);
+        let pulse = Pulse::new(connection.ping_pong().expect("it is taken once"), options, rtt_seconds);
         Self { connection, outlet, is_cut: Some(is_cut), pulse, is_closed }
     }
 
@@ -98,16 +99,26 @@ struct Pulse {
     /// How much the server had sent when it was looked last.
     read_bytes: u64,
     is_waiting: bool,
+    /// When a ping was sent that is not answered.
+    asked: Option<Instant>,
+    rtt_seconds: Histogram,
 }
 
 impl Pulse {
-    fn new(pings: PingPong, options: &Http2Options) -> Self {
+    fn new(pings: PingPong, options: &Http2Options, rtt_seconds: Histogram) -> Self {
         let Http2Options { ping_interval: interval, ping_timeout: timeout, .. } = *options;
-        Self { pings, interval, timeout, next: Box::pin(sleep(interval)), read_bytes: 0, is_waiting: false }
+        let next = Box::pin(sleep(interval));
+        Self { pings, interval, timeout, next, read_bytes: 0, is_waiting: false, asked: None, rtt_seconds }
     }
 
     /// Resolves when the server has been silent for too long. `read_bytes` is what it has sent so far.
     fn poll(&mut self, read_bytes: u64, cx: &mut Context<'_>) -> Poll<End> {
+        if let Some(asked) = self.asked
+            && self.pings.poll_pong(cx).is_ready()
+        {
+            self.asked = None;
+            self.rtt_seconds.record(asked.elapsed().as_secs_f64());
+        }
         while self.next.as_mut().poll(cx).is_ready() {
             let is_silent = read_bytes == self.read_bytes;
             if is_silent && self.is_waiting {
@@ -125,10 +136,13 @@ impl Pulse {
     }
 
     fn ask(&mut self, cx: &mut Context<'_>) {
-        // The answer to the last one is taken here: until then there is no next.
-        let answered = self.pings.poll_pong(cx);
-        if let Err(error) = self.pings.send_ping(Ping::opaque()) {
-            tracing::trace!(%error, was_answered = answered.is_ready(), "no ping was sent");
+        match self.pings.send_ping(Ping::opaque()) {
+            Ok(()) => {
+                self.asked = Some(Instant::now());
+                // Whoever waits for the answer has to say so.
+                cx.waker().wake_by_ref();
+            }
+            Err(error) => tracing::trace!(%error, "no ping was sent"),
         }
     }
 }

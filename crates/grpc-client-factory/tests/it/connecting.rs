@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use grpc_client_factory::{FactoryError, Target};
+use grpc_client_factory::{FactoryError, Http3Mode, Profile, Protocol, Target};
 use identity::ExpectedPeer;
 use test_rpc::rpc::echo_client::EchoClient;
 use tokio::io::AsyncReadExt as _;
@@ -10,7 +10,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::support::{Outcome, Pair, channel, held, profile, says, wait_until};
+use crate::quic::Quic;
+use crate::support::{CLIENT, Outcome, Pair, SERVER, channel, credentials, factory, held, profile, says, wait_until};
 
 #[tokio::test]
 async fn callers_that_come_together_share_one_attempt_and_its_failure() -> Outcome {
@@ -190,5 +191,24 @@ async fn the_last_channel_takes_the_factory_along() -> Outcome {
     let status = replies.message().await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     echo.wait_for(|calls| calls.running() == 0).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_target_that_does_not_speak_http3_is_not_asked_for_it_unless_somebody_insists() -> Outcome {
+    let pair = Pair::with(Profile::control_plane()).await;
+    let quic = Quic::start(pair.serving.address, credentials(&pair.authority, SERVER), pair.serving.echo.clone());
+    let target = pair.serving.target().with_http3(false);
+    let without = channel(&pair.factory, &target);
+    EchoClient::new(without.clone()).unary(says("a")).await?;
+    assert_eq!((without.connection(), quic.accepted()), (Some((Protocol::Http2, 0)), 0));
+    let mut profile = Profile::control_plane();
+    profile.http3.mode = Http3Mode::Only;
+    let insisting = factory(credentials(&pair.authority, CLIENT), profile);
+    EchoClient::new(channel(&insisting, &target)).unary(says("b")).await?;
+    assert_eq!(quic.accepted(), 1);
+    pair.factory.set_http3(&target.endpoint, Some(Http3Mode::Only))?;
+    EchoClient::new(without.clone()).unary(says("c")).await?;
+    assert_eq!((without.connection(), quic.accepted()), (Some((Protocol::Http3, 0)), 2));
     Ok(())
 }
