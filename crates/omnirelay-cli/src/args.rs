@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -112,12 +113,37 @@ pub(crate) enum Command {
     /// Call a service of the mesh again and again, and show how long that took
     #[command(after_help = BENCHMARK_EXAMPLES)]
     Benchmark(Benchmark),
+    /// Run a node: `omnirelay-node run`, from beside this program or PATH, with all that follows
+    #[command(after_help = "Example:\n  omnirelay serve --config node.toml")]
+    Serve {
+        /// Arguments of `omnirelay-node run`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+        arguments: Vec<OsString>,
+    },
+    /// Configurations of a node, by the `omnirelay-node` that is beside this program or on PATH
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print the completion script of a shell
     #[command(after_help = "Example:\n  source <(omnirelay completions bash)")]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check a configuration and its certificate: whether a node would start with it, and everything that is wrong
+    Validate {
+        /// Configuration files; a later one covers an earlier one. The environment covers them all
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        /// Set one key, such as `mesh.gossip.interval=500ms`
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+    },
+    /// Write a configuration file to start from: every setting with its default
+    Scaffold,
 }
 
 #[derive(Debug, Args)]
@@ -163,6 +189,9 @@ pub(crate) enum MeshCommand {
     /// Empty a node before it is replaced
     #[command(subcommand)]
     Upgrade(UpgradeCommand),
+    /// Configurations of a node, as `omnirelay config`
+    #[command(subcommand)]
+    Config(ConfigCommand),
 }
 
 #[derive(Debug, Subcommand)]

@@ -46,6 +46,10 @@ pub(crate) enum CliError {
     Call { procedure: ProcedureName, source: CallError },
     #[error("{failed} calls failed")]
     CallsFailed { failed: u64 },
+    #[error("`omnirelay-node`, which reads configurations, is neither beside this program nor on PATH")]
+    NoNode,
+    #[error("cannot start `{}`", program.display())]
+    Node { program: PathBuf, source: io::Error },
     #[error("the drain was ended by somebody else: the node takes work again")]
     Resumed,
     #[error("not waited for any longer; the node goes on with what it was told")]
@@ -79,6 +83,8 @@ impl CliError {
             Self::Listener { .. }
             | Self::Call { .. }
             | Self::CallsFailed { .. }
+            | Self::NoNode
+            | Self::Node { .. }
             | Self::Request(_)
             | Self::Resumed
             | Self::Interrupted

@@ -5,6 +5,7 @@
 
 mod args;
 mod benchmark;
+mod by_node;
 mod client;
 mod credentials;
 mod duration;
@@ -59,6 +60,8 @@ fn run(cli: &Cli) -> Result<(), CliError> {
         }
         Command::Request(args) => block_on(request::request(&cli.global, args, &mut output)),
         Command::Benchmark(args) => block_on(benchmark::benchmark(&cli.global, args, &mut output)),
+        Command::Serve { arguments } => by_node::serve(arguments),
+        Command::Config(command) | Command::Mesh(MeshCommand::Config(command)) => by_node::ask(command),
         Command::Mesh(command) => {
             // What is wrong with the call is told before a certificate is looked for.
             let changes = match command {
@@ -88,6 +91,7 @@ async fn mesh(
         }
         MeshCommand::Upgrade(UpgradeCommand::Drain(args)) => upgrade::drain(client, args, output).await,
         MeshCommand::Upgrade(UpgradeCommand::Resume(target)) => upgrade::resume(client, target, output).await,
+        MeshCommand::Config(command) => by_node::ask(command),
     }
 }
 

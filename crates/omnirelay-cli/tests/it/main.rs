@@ -1,6 +1,7 @@
 //! The `omnirelay` binary, asked as people and scripts do.
 
 mod command;
+mod config;
 mod labels;
 mod lifecycle;
 mod listener;
