@@ -6,12 +6,19 @@ use futures_util::future::BoxFuture;
 use mesh_types::ServiceName;
 use tonic::body::Body;
 
+use crate::introspect::OutboundSummary;
+
 /// Where calls go that this process does not handle itself.
 ///
-/// Called on every call, so neither method may block or wait for the control plane.
+/// Called on every call, so `knows` and `forward` may not block or wait for the control plane.
 pub trait Forward: Send + Sync + fmt::Debug {
     /// Returns whether anybody serves `service`, here or in the mesh, as far as this process knows.
     fn knows(&self, service: &ServiceName) -> bool;
+
+    /// Returns what this process sends out, for people to read; called when somebody asks, and must not block.
+    fn outbounds(&self) -> Vec<OutboundSummary> {
+        Vec::new()
+    }
 
     /// Takes a gRPC request on, its frames untouched, and returns the answer of whoever serves `service`.
     ///

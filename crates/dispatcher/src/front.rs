@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use mesh_types::ServiceName;
 use peer_health::Readiness;
 use tonic::Code;
@@ -25,6 +25,8 @@ use crate::forwarded::Forwarded;
 use crate::header;
 use crate::inbound::http::Callee;
 use crate::inbound::{self, target};
+use crate::introspect::{Component, Introspection, Procedures};
+use crate::pages::{self, Page};
 use crate::status::Status;
 use crate::wire::Wire;
 
@@ -33,8 +35,8 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The way in: one tower service that answers every request of a listener, such as `mesh_server::Server`. Cloning is a reference
 /// count.
 ///
-/// A request goes to the services of tonic that are registered, else to the procedures of the [`Dispatcher`], else to the
-/// [`Forward`]; what nobody knows is told so.
+/// `GET /omnirelay/introspect`, `/healthz` and `/readyz` are answered by itself. Other requests go to the services of tonic that are
+/// registered, else to the procedures of the [`Dispatcher`], else to the [`Forward`]; what nobody knows is told so.
 #[derive(Clone)]
 pub struct Front {
     shared: Arc<Shared>,
@@ -45,8 +47,8 @@ struct Shared {
     routes: Routes,
     /// The services in the routes.
     routed: BTreeSet<&'static str>,
-    /// Other names by which those are called.
-    also_named: BTreeSet<ServiceName>,
+    name: Option<ServiceName>,
+    components: Vec<Component>,
     forward: Option<Arc<dyn Forward>>,
     readiness: Readiness,
     options: FrontOptions,
@@ -81,7 +83,8 @@ pub struct FrontBuilder {
     dispatcher: Dispatcher,
     routes: RoutesBuilder,
     routed: BTreeSet<&'static str>,
-    also_named: BTreeSet<ServiceName>,
+    name: Option<ServiceName>,
+    components: Vec<Component>,
     forward: Option<Arc<dyn Forward>>,
     readiness: Readiness,
     options: FrontOptions,
@@ -104,10 +107,17 @@ impl FrontBuilder {
         self
     }
 
-    /// Says that the services of tonic are called by `name` too, such as the name by which this process is known in the mesh.
+    /// Says by what name this process is known in the mesh. The services of tonic are called by it too.
     #[must_use]
-    pub fn grpc_services_also_named(mut self, name: ServiceName) -> Self {
-        self.also_named.insert(name);
+    pub fn named(mut self, name: ServiceName) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Has `/omnirelay/introspect` show a part of the process of which the front does not know, such as gossip.
+    #[must_use]
+    pub fn component(mut self, name: impl Into<String>, kind: &'static str) -> Self {
+        self.components.push(Component { name: name.into(), kind });
         self
     }
 
@@ -135,9 +145,10 @@ impl FrontBuilder {
     /// Returns the way in.
     #[must_use]
     pub fn build(self) -> Front {
-        let Self { dispatcher, routes, routed, also_named, forward, readiness, options } = self;
+        let Self { dispatcher, routes, routed, name, components, forward, readiness, options } = self;
         let routes = routes.routes().prepare();
-        Front { shared: Arc::new(Shared { dispatcher, routes, routed, also_named, forward, readiness, options }) }
+        let shared = Shared { dispatcher, routes, routed, name, components, forward, readiness, options };
+        Front { shared: Arc::new(shared) }
     }
 }
 
@@ -149,7 +160,8 @@ impl Front {
             dispatcher,
             routes: RoutesBuilder::default(),
             routed: BTreeSet::new(),
-            also_named: BTreeSet::new(),
+            name: None,
+            components: Vec::new(),
             forward: None,
             readiness: Readiness::new("embedded"),
             options: FrontOptions::default(),
@@ -166,6 +178,9 @@ enum Place<'a> {
 
 impl Shared {
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        if let Some(page) = Page::of(&request) {
+            return self.page(page);
+        }
         let wire = Wire::of(&request);
         let place = match self.place(&request).and_then(|place| self.admit(&request, place)) {
             Ok(place) => place,
@@ -185,7 +200,7 @@ impl Shared {
         let (headers, uri) = (request.headers(), request.uri());
         let service = target::service(headers, uri, |service| self.knows(service))?;
         let routed = target::service_of_path(uri).filter(|path| self.routed.contains(path));
-        if routed.is_some_and(|path| path == service.as_str() || self.also_named.contains(&service)) {
+        if routed.is_some_and(|path| path == service.as_str() || self.is_named(&service)) {
             return Ok(Place::Routes);
         }
         if self.dispatcher.serves(service.as_str()) {
@@ -198,9 +213,39 @@ impl Shared {
         }
     }
 
+    fn is_named(&self, service: &ServiceName) -> bool {
+        self.name.as_ref() == Some(service)
+    }
+
+    fn page(&self, page: Page) -> Response<Body> {
+        let health = self.readiness.health();
+        match page {
+            // That it answers at all is what is asked: no cure is to kill it.
+            Page::Healthz => pages::json(StatusCode::OK, &health),
+            Page::Readyz if health.is_ready() => pages::json(StatusCode::OK, &health),
+            Page::Readyz => pages::json(StatusCode::SERVICE_UNAVAILABLE, &health),
+            Page::Introspect => pages::json(StatusCode::OK, &self.introspection(health.status())),
+        }
+    }
+
+    fn introspection(&self, status: &'static str) -> Introspection<'_> {
+        let known = self.name.as_ref().or_else(|| self.dispatcher.services().next());
+        let component = |name: &str, kind| Component { name: name.to_owned(), kind };
+        let inbounds = ["grpc", "http"].map(|name| component(name, "inbound"));
+        let services = self.routed.iter().map(|name| component(name, "grpc-service"));
+        Introspection {
+            service: known.map_or("unnamed", ServiceName::as_str),
+            status,
+            procedures: Procedures::of(&self.dispatcher),
+            components: inbounds.into_iter().chain(services).chain(self.components.iter().cloned()).collect(),
+            middleware: self.dispatcher.middleware(),
+            outbounds: self.forward.as_ref().map(|forward| forward.outbounds()).unwrap_or_default(),
+        }
+    }
+
     fn knows(&self, service: &ServiceName) -> bool {
         self.dispatcher.serves(service.as_str())
-            || self.also_named.contains(service)
+            || self.is_named(service)
             || self.forward.as_ref().is_some_and(|forward| forward.knows(service))
     }
 

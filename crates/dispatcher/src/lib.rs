@@ -28,12 +28,15 @@ mod grpc;
 mod handler;
 pub mod header;
 mod inbound;
+mod introspect;
 mod late;
 mod local;
 mod messages;
 mod meta;
 mod meta_value;
 mod outbound;
+pub mod middleware;
+mod pages;
 mod procedure;
 mod registration;
 mod status;
@@ -52,6 +55,7 @@ pub use local::{
     HealthOptions, LocalBindError, LocalEndpoint, LocalListener, LocalServiceOptions, LocalServices,
     LocalServicesError, ParseLocalEndpointError,
 };
+pub use introspect::{LatencySummary, OutboundSummary, PeerSummary};
 pub use mesh_types::ServiceName;
 pub use messages::Messages;
 pub use meta::{MetaError, RequestMeta, ResponseMeta};

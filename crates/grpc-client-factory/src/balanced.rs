@@ -31,7 +31,7 @@ use crate::factory::{ChannelError, ClientFactory, FactoryOptions};
 use crate::meter::{Meter, Recorder};
 use crate::profile::Profile;
 use crate::request_body::RequestBody;
-use crate::retry::{Budget, Pushback};
+use crate::retry::{Pushback, RetryBudget};
 use crate::span::CallSpan;
 
 use attempts::Attempts;
@@ -94,7 +94,7 @@ pub(crate) struct Balanced {
     routes: Published<Routes>,
     clock: Clock,
     /// One for all peers: what is wrong with them as a whole is not made worse by retries.
-    budget: Budget,
+    budget: RetryBudget,
     entropy: Mutex<Entropy>,
     follower: OnceLock<AbortHandle>,
 }
@@ -140,7 +140,7 @@ impl ClientFactory {
         let inner = Arc::new(Balanced {
             factory: self.clone(),
             profile_name: options.profile,
-            budget: Budget::new(&kind.profile.retry),
+            budget: RetryBudget::new(&kind.profile.retry),
             profile: kind.profile,
             meter: kind.meter,
             expect: options.expect,

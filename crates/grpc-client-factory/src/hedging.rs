@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until};
 use tonic::Code;
 
-use crate::retry::{Budget, Pushback};
+use crate::retry::{Pushback, RetryBudget};
 
 /// How a call is sent once more before the first attempt has come to anything. The first answer that is good, or a failure that is
 /// final, ends the others. A call that is hedged is not retried besides.
@@ -104,7 +104,7 @@ pub(crate) struct Attempted<T> {
 /// Dropping the future drops all attempts.
 pub(crate) async fn race<T, F: Future<Output = Attempted<T>>>(
     options: &HedgingOptions,
-    budget: &Budget,
+    budget: &RetryBudget,
     mut begin: impl FnMut(u32) -> Option<F>,
 ) -> Option<T> {
     let mut under_way = FuturesUnordered::new();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     /// Plays `script` with attempts 10 ms apart, and returns when each began, which one decided, and when; times in milliseconds.
-    async fn play(script: Script, budget: &Budget) -> (Vec<u128>, Option<usize>, u128) {
+    async fn play(script: Script, budget: &RetryBudget) -> (Vec<u128>, Option<usize>, u128) {
         let (start, begun) = (Instant::now(), RefCell::new(Vec::new()));
         let begin = |before: u32| {
             let before = usize::try_from(before).expect("few");
@@ -183,7 +183,7 @@ mod tests {
     }
 
     async fn played(script: Script) -> (Vec<u128>, Option<usize>, u128) {
-        play(script, &Budget::new(&RetryOptions::default())).await
+        play(script, &RetryBudget::new(&RetryOptions::default())).await
     }
 
     #[tokio::test(start_paused = true)]
@@ -217,7 +217,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_further_attempt_begins_while_no_more_than_half_of_the_budget_is_left() {
-        let budget = Budget::new(&RetryOptions { budget: 4, ..RetryOptions::default() });
+        let budget = RetryBudget::new(&RetryOptions { budget: 4, ..RetryOptions::default() });
         assert_eq!(play(&[(3, BUSY, SILENT); 4], &budget).await, (vec![0, 3], Some(1), 6));
         assert_eq!(play(&[(50, OK, SILENT); 4], &budget).await, (vec![0], Some(0), 50));
     }

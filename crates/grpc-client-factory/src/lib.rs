@@ -59,6 +59,6 @@ pub use hedging::{HedgedMethods, HedgingOptions};
 pub use http3_mode::{Http3Mode, ParseVersionPolicyError, VersionPolicy};
 pub use profile::{Http2Options, Http3Options, Profile, ProfileError};
 pub use response_body::ResponseBody;
-pub use retry::RetryOptions;
+pub use retry::{Pushback, RetryBudget, RetryOptions};
 pub use target::{Protocol, Target};
 pub use tls_failure::{Refuser, TlsFailure};

@@ -16,7 +16,7 @@ use crate::http3_mode::Http3Mode;
 use crate::meter::{Meter, count_refusal};
 use crate::policy::Plan;
 use crate::profile::Profile;
-use crate::retry::{Budget, Pushback};
+use crate::retry::{Pushback, RetryBudget};
 use crate::state::State;
 use crate::target::{Protocol, Target};
 use crate::tasks::Tasks;
@@ -49,7 +49,7 @@ pub(crate) struct Link {
     profile: Arc<Profile>,
     around: Around,
     meter: Arc<Meter>,
-    budget: Budget,
+    budget: RetryBudget,
     state: Mutex<State>,
 }
 
@@ -64,7 +64,7 @@ impl Link {
     pub(crate) fn new(target: Target, kind: Kind, around: Around, mode: Http3Mode, seed: u64) -> Self {
         let Kind { profile, meter } = kind;
         let state = State::new(&profile, mode, seed);
-        let budget = Budget::new(&profile.retry);
+        let budget = RetryBudget::new(&profile.retry);
         Self { target, profile, around, meter, budget, state: Mutex::new(state) }
     }
 
@@ -87,7 +87,7 @@ impl Link {
         retry.next(&self.budget, (attempts, retry.max_attempts), code, pushback, random)
     }
 
-    pub(crate) const fn budget(&self) -> &Budget {
+    pub(crate) const fn budget(&self) -> &RetryBudget {
         &self.budget
     }
 

@@ -47,7 +47,7 @@ impl Default for RetryOptions {
 
 /// What a server says about another attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pushback {
+pub enum Pushback {
     /// Nothing.
     Silent,
     /// After this time.
@@ -58,7 +58,8 @@ pub(crate) enum Pushback {
 
 impl Pushback {
     /// Reads `grpc-retry-pushback-ms`. What is no number of milliseconds means never.
-    pub(crate) fn read(value: Option<&[u8]>) -> Self {
+    #[must_use]
+    pub fn read(value: Option<&[u8]>) -> Self {
         let Some(value) = value else { return Self::Silent };
         let Ok(text) = std::str::from_utf8(value) else { return Self::Stop };
         text.parse::<u32>().map_or(Self::Stop, |ms| Self::After(Duration::from_millis(ms.into())))
@@ -67,19 +68,21 @@ impl Pushback {
 
 /// What is left of the budget of a target, in thousandths.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub struct RetryBudget {
     left: AtomicU32,
     most: u32,
 }
 
-impl Budget {
-    pub(crate) const fn new(options: &RetryOptions) -> Self {
+impl RetryBudget {
+    /// Makes a full one.
+    #[must_use]
+    pub const fn new(options: &RetryOptions) -> Self {
         let most = options.budget * 1000;
         Self { left: AtomicU32::new(most), most }
     }
 
     /// Takes in a call that did well.
-    pub(crate) fn refill(&self, options: &RetryOptions) {
+    pub fn refill(&self, options: &RetryOptions) {
         // Full is the usual case, and then nothing is written.
         if self.left.load(Ordering::Relaxed) < self.most {
             self.change(|left| left.saturating_add(options.refill_thousandths).min(self.most));
@@ -105,9 +108,9 @@ impl Budget {
 impl RetryOptions {
     /// Returns how long to wait before the next attempt, or `None` if there is none: `attempts` were made of at most `most`, the last
     /// one failed with `code`. `random` is any number.
-    pub(crate) fn next(
+    pub fn next(
         &self,
-        budget: &Budget,
+        budget: &RetryBudget,
         (attempts, most): (u32, u32),
         code: Code,
         pushback: Pushback,
@@ -143,7 +146,7 @@ mod tests {
     }
 
     fn next(attempts: u32, code: Code, pushback: Pushback) -> Option<Duration> {
-        options().next(&Budget::new(&options()), (attempts, 5), code, pushback, NEUTRAL)
+        options().next(&RetryBudget::new(&options()), (attempts, 5), code, pushback, NEUTRAL)
     }
 
     #[test]
@@ -151,7 +154,7 @@ mod tests {
         let waits = (1..=5).map(|attempts| next(attempts, Code::Unavailable, Pushback::Silent)).collect::<Vec<_>>();
         assert_eq!(waits, [Some(100 * MS), Some(200 * MS), Some(400 * MS), Some(800 * MS), None]);
         let long = RetryOptions { backoff_max: 150 * MS, ..options() };
-        let wait = long.next(&Budget::new(&long), (3, 5), Code::Unavailable, Pushback::Silent, NEUTRAL);
+        let wait = long.next(&RetryBudget::new(&long), (3, 5), Code::Unavailable, Pushback::Silent, NEUTRAL);
         assert_eq!(wait, Some(150 * MS));
     }
 
@@ -169,7 +172,7 @@ mod tests {
 
     #[test]
     fn half_of_the_budget_is_for_retries_and_calls_that_do_well_earn_more() {
-        let (options, budget) = (options(), Budget::new(&options()));
+        let (options, budget) = (options(), RetryBudget::new(&options()));
         let fails = || options.next(&budget, (1, 5), Code::Unavailable, Pushback::Silent, NEUTRAL).is_some();
         assert_eq!([fails(), fails(), fails(), fails(), fails()], [true, true, true, true, false]);
         (0..20).for_each(|_| budget.refill(&options));

@@ -65,6 +65,7 @@ pub use guarded::GuardedBody;
 pub use h3_transport::{NodeSecret, QuicOptions};
 pub use handle::{DrainReport, Handle};
 pub use inflight::{Guarded, Inflight};
+pub use methods::Methods;
 pub use options::{Http2Options, Limits, Options};
 pub use peer::{PeerIdentity, Protocol};
 pub use serve::Serve;

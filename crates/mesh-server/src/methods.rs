@@ -9,9 +9,10 @@ const METHODS_MAX: usize = 512;
 /// How many places are looked at for one method.
 const PROBES: usize = 8;
 
-/// What is known of each method, by its path.
+/// What is known of each method, by its path: for metrics, whose labels must be few whatever callers make up. A few hundred are told
+/// apart.
 #[derive(Debug)]
-pub(crate) struct Methods<T> {
+pub struct Methods<T> {
     slots: Box<[OnceLock<Method<T>>]>,
     hasher: RandomState,
 }
@@ -22,13 +23,21 @@ struct Method<T> {
     known: T,
 }
 
+impl<T> Default for Methods<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Methods<T> {
-    pub(crate) fn new() -> Self {
+    /// Makes an empty table.
+    #[must_use]
+    pub fn new() -> Self {
         Self { slots: (0..METHODS_MAX).map(|_| OnceLock::new()).collect(), hasher: RandomState::new() }
     }
 
     /// Returns what is known of the method at `path`, and makes it at the first call; `None` if there is no room for it.
-    pub(crate) fn of(&self, path: &str, make: impl Fn() -> T) -> Option<&T> {
+    pub fn of(&self, path: &str, make: impl Fn() -> T) -> Option<&T> {
         let hash = usize::try_from(self.hasher.hash_one(path) & 0xffff_ffff).unwrap_or_default();
         let places = (0..PROBES).map(|step| (hash + step) % METHODS_MAX);
         places.filter_map(|place| self.slots.get(place)).find_map(|slot| {

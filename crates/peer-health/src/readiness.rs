@@ -108,6 +108,12 @@ impl Readiness {
 }
 
 impl NodeHealth {
+    /// Returns the word for it: `healthy`, `unhealthy` or `draining`.
+    #[must_use]
+    pub const fn status(&self) -> &'static str {
+        self.status
+    }
+
     /// Returns whether the node may get work.
     #[must_use]
     pub fn is_ready(&self) -> bool {

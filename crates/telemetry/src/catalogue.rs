@@ -239,6 +239,29 @@ const CATALOGUE: &[Metric] = &[
         "Connections on which one side refused the other's certificate.",
         &["refuser", "reason"],
     ),
+    // calls that the dispatcher takes in and sends out
+    counter(
+        "omnirelay_rpc_requests_total",
+        "Calls of procedures that have ended, by how.",
+        &["rpc_direction", "rpc_service", "rpc_procedure", "rpc_status"],
+    ),
+    Metric {
+        name: "omnirelay_rpc_duration_seconds",
+        kind: Kind::Histogram { buckets: CALL_SECONDS_BUCKETS },
+        unit: Unit::Seconds,
+        help: "From the beginning of a call of a procedure to the end of its answer.",
+        labels: &["rpc_direction", "rpc_service", "rpc_procedure"],
+    },
+    gauge(
+        "omnirelay_rpc_inflight",
+        "Calls of procedures that are under way.",
+        &["rpc_direction", "rpc_service", "rpc_procedure"],
+    ),
+    counter("omnirelay_rpc_shed_total", "Calls refused because there were too many, by which limit.", &["rpc_reason"]),
+    counter("omnirelay_rpc_shadow_total", "Copies of calls for a shadow, by what became of them.", &["rpc_outcome"]),
+    counter("omnirelay_retry_scheduled_total", "Attempts at calls after the first.", &[]),
+    counter("omnirelay_retry_exhausted_total", "Calls that failed at every attempt.", &[]),
+    counter("omnirelay_retry_succeeded_total", "Calls that did well at an attempt after the first.", &[]),
     // the health of peers
     gauge("omnirelay_peer_lease_healthy", "Peers that may get work.", &[]),
     gauge("omnirelay_peer_lease_unhealthy", "Peers that must not get work.", &[]),

@@ -24,11 +24,11 @@ use tower::ServiceExt as _;
 use crate::call::Call;
 use crate::encoding::Encoding;
 use crate::front::FrontOptions;
+use crate::handler::Handler;
 use crate::inbound::http::Callee;
 use crate::late;
 use crate::messages::Messages;
 use crate::meta::RequestMeta;
-use crate::handler::Handler;
 use crate::procedure::Shape;
 use crate::status::Status;
 use crate::wire::Wire;
@@ -128,8 +128,8 @@ async fn converse(socket: Socket, handler: Handler, mut call: Call, is_text: boo
         replies.send(Message::Close(Some(close(&ended)))).await?;
         // The client answers with a close of its own; what it has sent before is of no use any more.
         while let Some(Ok(_unused)) = requests.next().await {}
-        let mut socket = replies.reunite(requests).expect("both are halves of this socket");
-        Ok::<_, Error>(socket.get_mut().shutdown().await?)
+        let mut whole = replies.reunite(requests).expect("both are halves of this socket");
+        Ok::<_, Error>(whole.get_mut().shutdown().await?)
     };
     match timeout(CLOSE_TIMEOUT, closing).await {
         Ok(Ok(())) => {}

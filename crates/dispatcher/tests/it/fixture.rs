@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatcher::{Body, Forward, Front, ServiceName};
+use bytes::Bytes;
+use dispatcher::{Body, Call, Forward, Forwarded, Front, ServiceName, Status};
 use futures_util::future::BoxFuture;
 use grpc_client_factory::{Channel, ChannelFactory as _, ClientFactory, FactoryOptions, Http3Mode, Target};
 use identity::ExpectedPeer;
@@ -61,6 +62,16 @@ impl Served {
         Ok(self.factory.channel(&target, FactoryOptions::DATA_PLANE)?)
     }
 
+    /// Makes a call of one message over HTTP/3, by the way out that embedders have.
+    pub(crate) async fn ask(&self, call: Call) -> Result<Result<Bytes, Status>, BoxError> {
+        let by = Forwarded::new(Arc::new(Through(self.channel(Http3Mode::Only)?)), 1024);
+        let reply = within("an answer", by.oneshot(call)).await;
+        Ok(match reply {
+            Ok(reply) => reply.messages.only().await,
+            Err(status) => Err(status),
+        })
+    }
+
     /// Returns a WebSocket to `path`, with these headers.
     pub(crate) async fn websocket(
         &self,
@@ -84,6 +95,30 @@ impl Served {
         self.shutdown.cancel();
         within("the end", self.running.join_next()).await.ok_or("it has ended before")??;
         Ok(())
+    }
+}
+
+/// A way out over a channel of the factory.
+#[derive(Debug)]
+struct Through(Channel);
+
+impl Forward for Through {
+    fn knows(&self, _service: &ServiceName) -> bool {
+        true
+    }
+
+    fn forward(
+        &self,
+        _service: &ServiceName,
+        request: http::Request<Body>,
+    ) -> BoxFuture<'static, http::Response<Body>> {
+        let channel = self.0.clone();
+        Box::pin(async move {
+            match channel.oneshot(request).await {
+                Ok(response) => response.map(Body::new),
+                Err(status) => status.into_http(),
+            }
+        })
     }
 }
 

@@ -6,5 +6,7 @@ mod fixture;
 mod grpc;
 mod http;
 mod outbound;
+mod middleware;
+mod pages;
 mod procedures;
 mod websocket;
