@@ -1,5 +1,6 @@
 //! Names of headers, the same as gRPC metadata and in plain HTTP.
 
+pub use grpc_client_factory::NOT_PROCESSED;
 use http::HeaderName;
 
 /// Service that is called.
@@ -46,8 +47,6 @@ pub const GRPC_TRANSPORT: HeaderName = HeaderName::from_static("omnirelay-transp
 pub const HOPS: HeaderName = HeaderName::from_static("rpc-hops");
 /// `true` if the call may be executed more than once without harm: then it is made again when a node fails in the middle of it.
 pub const IDEMPOTENT: HeaderName = HeaderName::from_static("rpc-idempotent");
-
-pub use grpc_client_factory::NOT_PROCESSED;
 
 /// Those of the protocols that carry a call: they end where the connection does.
 const OF_THE_WIRE: [&str; 21] = [

@@ -204,7 +204,13 @@ where
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(256 * STREAM_WINDOW_BYTES)
         .max_header_list_size(64 * 1024);
-    let service = TowerToHyperService::new(service.map_request(|request: Request<Incoming>| request.map(Body::new)));
+    let upgrades = Upgrades::default();
+    let offered = upgrades.clone();
+    let service = TowerToHyperService::new(service.map_request(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        offered.offer(request.extensions_mut());
+        request
+    }));
     async move {
         let mut connection = Box::pin(builder.serve_connection_with_upgrades(stream, service));
         let ended = tokio::select! {
@@ -216,6 +222,9 @@ where
         };
         if let Err(error) = ended {
             tracing::debug!(error = &*error, "a connection of an application has ended");
+        }
+        if let Some(work) = upgrades.take() {
+            work.await;
         }
         drop((slot, tasks));
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use grpc_client_factory::{Pushback, RetryBudget, RetryOptions};
+use grpc_client_factory::{Idempotent, Pushback, RetryBudget, RetryOptions};
 use peers_core::Entropy;
 use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt as _;
@@ -47,18 +47,21 @@ impl Retry {
     }
 
     /// Returns when a call is made again that has failed for the `attempts`th time.
-    fn again(&self, attempts: u32, status: &Status, deadline: Option<Instant>) -> Option<Instant> {
+    fn again(&self, attempts: u32, status: &Status, call: &Call) -> Option<Instant> {
         let Shared { options, budget, entropy } = &*self.shared;
         let random = entropy.lock().unwrap_or_else(PoisonError::into_inner).next_u64();
+        let is_idempotent = call.extensions.get::<Idempotent>().is_some();
+        let most =
+            if is_idempotent { options.max_attempts.max(options.idempotent_attempts) } else { options.max_attempts };
         let told = status.metadata().get("grpc-retry-pushback-ms").map(http::HeaderValue::as_bytes);
         let is_unprocessed = status.metadata().contains_key(header::NOT_PROCESSED);
         let code = options.codes.first().copied().filter(|_| is_unprocessed).unwrap_or_else(|| status.code());
-        let wait = options.next(budget, (attempts, options.max_attempts), code, Pushback::read(told), random);
-        if wait.is_none() && attempts >= options.max_attempts && options.codes.contains(&code) {
+        let wait = options.next(budget, (attempts, most), code, Pushback::read(told), random);
+        if wait.is_none() && attempts >= most && options.codes.contains(&code) {
             metrics::counter!("omnirelay_retry_exhausted_total").increment(1);
         }
         let at = Instant::now() + wait?.min(Duration::from_secs(60));
-        deadline.is_none_or(|deadline| at < deadline).then_some(at)
+        call.deadline.is_none_or(|deadline| at < deadline).then_some(at)
     }
 }
 
@@ -107,7 +110,7 @@ impl Around for Retry {
                 }
                 Err(status) => status,
             };
-            let Some(at) = self.again(attempts, &failure, again.call.deadline) else { return Err(failure) };
+            let Some(at) = self.again(attempts, &failure, &again.call) else { return Err(failure) };
             metrics::counter!("omnirelay_retry_scheduled_total").increment(1);
             sleep_until(at).await;
             attempts += 1;
