@@ -34,8 +34,8 @@ mod local;
 mod messages;
 mod meta;
 mod meta_value;
-mod outbound;
 pub mod middleware;
+mod outbound;
 mod pages;
 mod procedure;
 mod registration;
@@ -51,11 +51,11 @@ pub use forward::Forward;
 pub use forwarded::Forwarded;
 pub use front::{Front, FrontBuilder, FrontOptions};
 pub use handler::{Answer, Handler};
+pub use introspect::{LatencySummary, OutboundSummary, PeerSummary};
 pub use local::{
     HealthOptions, LocalBindError, LocalEndpoint, LocalListener, LocalServiceOptions, LocalServices,
     LocalServicesError, ParseLocalEndpointError,
 };
-pub use introspect::{LatencySummary, OutboundSummary, PeerSummary};
 pub use mesh_types::ServiceName;
 pub use messages::Messages;
 pub use meta::{MetaError, RequestMeta, ResponseMeta};
