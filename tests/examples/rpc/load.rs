@@ -10,7 +10,7 @@ use test_rpc::rpc::echo_client::EchoClient;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Status};
+use tonic::{Request, Status};
 
 use crate::calls::{Carrier, Echo};
 use crate::serve::{BY, CALL};
@@ -173,11 +173,9 @@ pub(crate) fn healthy_from(done: &[Done], (from, until): (Instant, Instant), soo
     healthy
 }
 
-/// Returns the longest that a call was waited for, and whether it was refused as not available, of those that begin between the two.
-pub(crate) fn longest(done: &[Done], (from, until): (Instant, Instant)) -> Option<(Duration, Option<Code>)> {
-    let window = done.iter().filter(|call| call.begun >= from && call.begun < until);
-    let longest = window.max_by_key(|call| call.took())?;
-    Some((longest.took(), longest.outcome.as_ref().err().map(Status::code)))
+/// Returns the longest that a call has taken which was under way at `from` or began before `until`.
+pub(crate) fn longest(done: &[Done], (from, until): (Instant, Instant)) -> Option<Duration> {
+    done.iter().filter(|call| call.ended > from && call.begun < until).map(Done::took).max()
 }
 
 /// Returns what `percent` of the times are at most.

@@ -9,12 +9,12 @@ use hyper_util::rt::TokioIo;
 use identity::{Credentials, ExpectedPeer};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::transport::Endpoint;
-use tonic::{Code, Status};
 use tower::{ServiceExt as _, service_fn};
 
-use crate::calls::{self, Caller, Carrier, Compression};
+use crate::calls::{self, Caller, Carrier, Compression, Make};
 use crate::certificates::Certificates;
 use crate::process::Process;
 use crate::report::Report;
@@ -41,9 +41,7 @@ pub(crate) async fn hold(report: &mut Report) -> anyhow::Result<()> {
         server.end().await?;
     }
     let mut server = start(Kind::Ours, &certificates).await?;
-    // tonic lets go of a late call by itself, and calls that so, unless our server has been quicker.
-    let late = &[Code::DeadlineExceeded, Code::Cancelled];
-    let caller = Caller::new(tonic_channel(server.address, &client).await?, late);
+    let caller = Caller::new(tonic_channel(server.address, &client).await?, Make::Tonic);
     calls::check(&caller, WHAT, "tonic's client, our server, HTTP/2", &mut server, report).await;
     drop(caller);
     server.end().await

@@ -124,17 +124,16 @@ pub(crate) async fn run(kind: Kind, address: SocketAddr, count: u8, folder: &Pat
     let (echo, executed, shutdown) = (EchoService::default(), Executed::default(), CancellationToken::new());
     let mut serving =
         Serving { echo, executed, credentials, shutdown, running: JoinSet::new(), others: JoinSet::new() };
-    let mut at = address;
+    let (mut at, mut first) = (address, None);
     for _ in 0..count {
         let bound = match kind {
             Kind::Ours => serving.start(at)?,
             Kind::Tonic => serving.start_tonic(at).await?,
         };
-        if at == address {
-            println!("{kind} at {bound}");
-        }
+        first.get_or_insert(bound);
         at = next(bound)?;
     }
+    println!("{kind} at {}", first.context("there is nothing to serve")?);
     let mut commands = BufReader::new(stdin()).lines();
     while let Some(command) = commands.next_line().await? {
         println!("{}", serving.obey(&command).await.with_context(|| format!("cannot obey `{command}`"))?);

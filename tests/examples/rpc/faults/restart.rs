@@ -37,15 +37,15 @@ pub(super) async fn hold(report: &mut Report) -> anyhow::Result<()> {
         let what = format!("killed and back after {GONE:?}, {name}");
         let recovered = die(TIMES, GONE, (mode, via), &what, report).await?;
         if via == Via::Http3 {
-            at_most(report, &format!("{what}: longest of {TIMES} to the first answer"), recovered, LIMIT);
+            at_most(report, &format!("{what}: longest of {TIMES} to the first answer over it"), recovered, LIMIT);
         } else {
-            told(report, &format!("{what}: longest of {TIMES} to the first answer"), recovered);
+            told(report, &format!("{what}: longest of {TIMES} to the first answer over it"), recovered);
         }
     }
     for (name, mode, via) in WAYS {
         let what = format!("killed and back after {LONG:?}, {name}");
         let recovered = die(1, LONG, (mode, via), &what, report).await?;
-        told(report, &format!("{what}: to the first answer"), recovered);
+        told(report, &format!("{what}: to the first answer over it"), recovered);
     }
     Ok(())
 }
@@ -97,7 +97,7 @@ async fn kill(pair: Pair, gone: Duration, via: Via) -> anyhow::Result<(Pair, Onc
     let answered = done.iter().filter(|call| call.is_via(via) && call.ended > killed + gone / 2);
     let first = answered.map(|call| call.ended).min();
     let lost = done.iter().filter(|call| call.outcome.is_err()).count();
-    let waited = longest(&done, (killed, back)).map(|(took, _)| took).unwrap_or_default();
+    let waited = longest(&done, (killed, back)).unwrap_or_default();
     let recovered = first.map(|first: Instant| first.saturating_duration_since(back));
     Ok((pair, Once { recovered, lost, waited }))
 }
