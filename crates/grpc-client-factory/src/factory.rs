@@ -279,10 +279,11 @@ impl Inner {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn rest(&self, now: Instant) {
+    /// Looks after all links, `late` by so much.
+    fn rest(&self, now: Instant, late: Duration) {
         let mut links = self.lock();
         links.by_key.retain(|_, link| {
-            link.tick(now);
+            link.tick(now, late);
             !link.rest(now) || Arc::strong_count(link) > 1
         });
     }
@@ -302,6 +303,7 @@ async fn watch(inner: Weak<Inner>, credentials: Arc<dyn CredentialSource>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen = credentials.current();
     let mut revoked = seen.revocations().version();
+    let mut looked = Instant::now();
     loop {
         let change = tokio::select! {
             now = ticks.tick() => Change::Time(now),
@@ -310,7 +312,10 @@ async fn watch(inner: Weak<Inner>, credentials: Arc<dyn CredentialSource>) {
         };
         let Some(inner) = inner.upgrade() else { return };
         match change {
-            Change::Time(now) => inner.rest(now),
+            Change::Time(now) => {
+                inner.rest(now, now.duration_since(looked).saturating_sub(SWEEP_PERIOD));
+                looked = now;
+            }
             Change::Credentials(new) => {
                 seen = new;
                 revoked = seen.revocations().version();

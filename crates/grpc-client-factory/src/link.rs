@@ -229,8 +229,9 @@ impl Link {
     }
 
     /// Does what is due.
-    pub(crate) fn tick(self: &Arc<Self>, now: Instant) {
+    pub(crate) fn tick(self: &Arc<Self>, now: Instant, late: Duration) {
         let mut state = self.lock();
+        state.forgive(late);
         let is_due = state.renew_at.is_some_and(|at| at <= now);
         if is_due && state.dialling == 0 && !state.backoff.holds(now.into_std()) && !state.is_closed {
             // Until it has worked, calls go on over the old connection.

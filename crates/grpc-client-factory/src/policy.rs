@@ -112,6 +112,11 @@ impl StallWatch {
         Self { rtt: Duration::ZERO, sent: 0, since: now }
     }
 
+    /// Does not count `late`: the process stood still, or had too much to do to read what had come.
+    pub(crate) fn forgive(&mut self, late: Duration) {
+        self.since += late;
+    }
+
     /// Takes in the round-trip time and how many packets have been sent, and returns whether nothing was acknowledged for `stall`.
     pub(crate) fn look(&mut self, now: Instant, rtt: Duration, sent: u64, stall: Duration) -> bool {
         if rtt != self.rtt {
@@ -204,6 +209,19 @@ mod tests {
     fn packets_without_an_acknowledgement_are_a_stall_after_its_time() {
         assert_eq!(stalled_at(&[(80, 10), (80, 12), (80, 13), (80, 14), (80, 15), (80, 16)]), Some(4));
         assert_eq!(stalled_at(&[(80, 10), (80, 12), (80, 13), (81, 14), (81, 15), (81, 16)]), None);
+    }
+
+    #[test]
+    fn time_in_which_nobody_could_look_is_no_stall() {
+        let (start, rtt) = (start(), Duration::from_micros(80));
+        let mut watch = StallWatch::new(start);
+        let mut look = |at: u64, sent| {
+            if at == 5000 {
+                watch.forgive(4750 * MS);
+            }
+            watch.look(start + Duration::from_millis(at), rtt, sent, 1000 * MS)
+        };
+        assert_eq!([look(0, 10), look(5000, 15), look(5500, 16), look(5750, 17)], [false, false, false, true]);
     }
 
     #[test]

@@ -141,6 +141,14 @@ impl State {
         self.policy.http3_failed(Instant::now().into_std(), random);
     }
 
+    /// Does not hold time against HTTP/3 in which nobody could look, and acknowledgements lay unread.
+    pub(crate) fn forgive(&mut self, late: Duration) {
+        self.stall_watch.forgive(late);
+        if let Some(stalled) = &mut self.stalled {
+            stalled.since += late;
+        }
+    }
+
     /// Looks whether the packets of the HTTP/3 connection arrive nowhere. If so, no new call begins on it.
     pub(crate) fn finds_stall(&mut self, now: Instant, stall: Duration) -> bool {
         let busy = self.http3.as_ref().filter(|connection| connection.in_flight() > 0);
