@@ -26,6 +26,7 @@ use crate::header;
 use crate::inbound::http::Callee;
 use crate::inbound::{self, target};
 use crate::introspect::{Component, Introspection, Procedures};
+use crate::late;
 use crate::pages::{self, Page};
 use crate::status::Status;
 use crate::wire::Wire;
@@ -188,7 +189,7 @@ impl Shared {
         };
         let active = self.readiness.begin_request();
         let response = match place {
-            Place::Routes => self.route(request).await,
+            Place::Routes => self.route(&wire, request).await,
             Place::Procedure(procedure) => self.call(procedure, wire, request).await,
             Place::Elsewhere(forward, service) => self.elsewhere(forward, service, wire, request).await,
         };
@@ -257,9 +258,19 @@ impl Shared {
         if self.readiness.is_draining() && (is_ours || is_from_the_mesh()) { Err(draining()) } else { Ok(place) }
     }
 
-    async fn route(&self, request: Request<Body>) -> Response<Body> {
-        let Ok(response) = self.routes.clone().oneshot(request).await;
-        response.map(Body::new)
+    /// Has tonic answer. It knows nothing of our headers, so what they say of time is kept here.
+    async fn route(&self, wire: &Wire, request: Request<Body>) -> Response<Body> {
+        let routed = match late::of_headers(request.headers()) {
+            Ok(deadline) => {
+                late::within(deadline, async {
+                    let Ok(response) = self.routes.clone().oneshot(request).await;
+                    Ok(response.map(Body::new))
+                })
+                .await
+            }
+            Err(status) => Err(status),
+        };
+        routed.unwrap_or_else(|status| wire.failure(&status))
     }
 
     async fn call(&self, procedure: &Registered, wire: Wire, request: Request<Body>) -> Response<Body> {

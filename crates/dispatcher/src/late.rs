@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tonic::Code;
 
 use crate::messages::Messages;
-use crate::meta::RequestMeta;
+use crate::meta::{self, RequestMeta};
 use crate::status::Status;
 
 /// Longest that anybody is waited for: a hundred years. More does not fit on a clock.
@@ -31,6 +31,14 @@ pub(crate) fn time_left(headers: &HeaderMap, meta: &RequestMeta) -> Result<Optio
         (Some(timeout), Some(told)) => Some(timeout.min(told)),
         (one, other) => one.or(other),
     })
+}
+
+/// Returns when nobody waits any more, by all that a head says.
+///
+/// # Errors
+/// It cannot be read, or is over: `deadline-exceeded`.
+pub(crate) fn of_headers(headers: &HeaderMap) -> Result<Option<Instant>, Status> {
+    deadline(time_left(headers, &meta::times(headers)?)?)
 }
 
 /// Returns when `left` is over.

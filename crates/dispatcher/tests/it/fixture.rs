@@ -72,16 +72,20 @@ impl Served {
         })
     }
 
+    /// Returns a connection for this protocol.
+    pub(crate) async fn tls(&self, protocol: &[u8]) -> Result<TlsStream<TcpStream>, BoxError> {
+        let config = self.authority.credentials("client")?.client_config(&[protocol]);
+        let tcp = TcpStream::connect(self.address).await?;
+        Ok(TlsConnector::from(config).connect("mesh".try_into()?, tcp).await?)
+    }
+
     /// Returns a WebSocket to `path`, with these headers.
     pub(crate) async fn websocket(
         &self,
         path: &str,
         headers: &[(&'static str, &'static str)],
     ) -> Result<Socket, BoxError> {
-        let credentials = self.authority.credentials("client")?;
-        let tcp = TcpStream::connect(self.address).await?;
-        let tls =
-            TlsConnector::from(credentials.client_config(&[b"http/1.1"])).connect("mesh".try_into()?, tcp).await?;
+        let tls = self.tls(b"http/1.1").await?;
         let mut request = format!("wss://mesh{path}").into_client_request()?;
         for (name, value) in headers {
             request.headers_mut().insert(*name, http::HeaderValue::from_static(value));

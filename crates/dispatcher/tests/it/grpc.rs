@@ -89,7 +89,11 @@ async fn what_others_serve_is_passed_through_in_every_shape() -> Outcome {
 #[tokio::test]
 async fn services_of_tonic_answer_beside_the_procedures() -> Outcome {
     let front = Front::builder(Dispatcher::default()).grpc_service(EchoServer::new(EchoService::default()));
-    check_calls(front.build(), Http3Mode::Off).await
+    let front = front.build();
+    let late = [("rpc-deadline", "2001-01-01T00:00:00Z")];
+    let (code, _message) = raw(&front, &late, "/omnirelay.test.v1.Echo/Unary", b"\0\0\0\0\0").await?;
+    assert_eq!(code, Code::DeadlineExceeded);
+    check_calls(front, Http3Mode::Off).await
 }
 
 #[tokio::test]
@@ -139,7 +143,7 @@ async fn a_node_that_drains_takes_no_calls_but_finishes_its_own() -> Outcome {
     Ok(())
 }
 
-fn active(readiness: &Readiness) -> Result<u64, BoxError> {
+pub(crate) fn active(readiness: &Readiness) -> Result<u64, BoxError> {
     let health = serde_json::to_value(readiness.health())?;
     health["activeRequests"].as_u64().ok_or_else(|| "no number".into())
 }

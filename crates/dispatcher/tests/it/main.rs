@@ -1,5 +1,6 @@
 //! The dispatcher through its public words.
 
+mod abuse;
 mod bad_input;
 mod echo;
 mod fixture;
