@@ -11,7 +11,7 @@ use mesh_types::Role;
 use crate::duration::parse_duration;
 use crate::endpoint::Endpoint;
 use crate::labels::LabelChange;
-use crate::rpc::CallArgs;
+use crate::rpc::{CallArgs, ViaArgs};
 
 const EXAMPLES: &str = "Examples:
   omnirelay mesh peers list
@@ -46,13 +46,14 @@ const UPGRADE_EXAMPLES: &str = "Examples:
 The certificate must be of the role `operator`, or the node's own. A restart of the node forgets it.";
 
 const REQUEST_EXAMPLES: &str = "Examples:
-  omnirelay request greeter hello -d '{\"name\":\"Ada\"}'
-  omnirelay request greeter hello --via https://node-b:17430 --wire grpc -i
-  omnirelay request blobs put --encoding raw --data-file picture.png --deadline 30s
+  omnirelay request greeter hello --via http://127.0.0.1:17422 -d '{\"name\":\"Ada\"}'
+  omnirelay request greeter hello --via https://node-b:17430 --wire http -i
+  OMNIRELAY_VIA=unix:/run/node.sock omnirelay request blobs put --encoding raw --data-file picture.png
 
 Exit codes: 0 done, 1 the call failed, 2 it was called wrongly.";
 
 const BENCHMARK_EXAMPLES: &str = "Examples:
+  export OMNIRELAY_VIA=http://127.0.0.1:17422
   omnirelay benchmark greeter hello -c 64 --duration 30s
   omnirelay benchmark greeter hello -n 10000 -o json
   omnirelay benchmark greeter hello --rate 500
@@ -107,6 +108,9 @@ pub(crate) enum Command {
     /// The mesh and its members
     #[command(subcommand)]
     Mesh(MeshCommand),
+    /// Show what a listener for calls serves, and whom it calls
+    #[command(after_help = "Example:\n  omnirelay introspect --via http://127.0.0.1:17422 | jq .outbounds")]
+    Introspect(ViaArgs),
     /// Make one call to a service of the mesh
     #[command(after_help = REQUEST_EXAMPLES)]
     Request(Request),

@@ -58,7 +58,7 @@ struct Tally {
 /// Calls again and again, and writes how that went.
 pub(crate) async fn benchmark(global: &Global, args: &Benchmark, output: &mut Output) -> Result<(), CliError> {
     let spec = Arc::new(args.call.spec()?);
-    let way = Way::new(global, &args.call.via, spec.wire)?;
+    let way = Way::new(global, &args.call.via.via, spec.wire)?;
     let began = Instant::now();
     // With a number of calls and no duration it takes as long as it takes.
     let duration = args.duration.or_else(|| args.requests.is_none().then_some(Benchmark::DURATION));

@@ -39,9 +39,6 @@ pub(crate) enum ParseEndpointError {
 impl Endpoint {
     pub(crate) const DEFAULT: &str = "https://127.0.0.1:17420";
 
-    /// Where a node takes calls from the applications of its machine.
-    pub(crate) const LOCAL_LISTENER: &str = "http://127.0.0.1:17422";
-
     /// Returns `host:port`, with an IPv6 address in brackets.
     pub(crate) fn authority(&self) -> String {
         let Self { host, port, .. } = self;

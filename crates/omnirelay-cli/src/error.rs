@@ -12,7 +12,7 @@ use identity::LoadCredentialsError;
 use crate::client::RequestError;
 use crate::endpoint::Endpoint;
 use crate::output::note;
-use crate::rpc::CallError;
+use crate::rpc::{CallError, Listener};
 
 /// Exit code: it failed.
 const FAILURE: u8 = 1;
@@ -42,6 +42,8 @@ pub(crate) enum CliError {
     TooLarge { bytes: usize },
     #[error("`{endpoint}` cannot be called")]
     Listener { endpoint: Endpoint, source: Box<dyn Error + Send + Sync> },
+    #[error("`{listener}` does not tell about itself")]
+    Introspect { listener: Listener, source: CallError },
     #[error("{procedure} failed")]
     Call { procedure: ProcedureName, source: CallError },
     #[error("{failed} calls failed")]
@@ -81,6 +83,7 @@ impl CliError {
             | Self::Data { .. }
             | Self::TooLarge { .. } => ExitCode::from(USAGE),
             Self::Listener { .. }
+            | Self::Introspect { .. }
             | Self::Call { .. }
             | Self::CallsFailed { .. }
             | Self::NoNode
@@ -99,7 +102,8 @@ impl CliError {
                 Some("set --cert, --key and --ca, or OMNIRELAY_CERT, OMNIRELAY_KEY and OMNIRELAY_CA")
             }
             Self::Request(error) => error.hint(),
-            Self::Call { source: CallError::Way { .. }, .. } => {
+            Self::Call { source: CallError::Way { .. }, .. }
+            | Self::Introspect { source: CallError::Way { .. }, .. } => {
                 Some("is the node running? --via says where it takes calls, and --wire how it is spoken to")
             }
             Self::NotJson { .. } => Some("--encoding raw sends a message as it is"),

@@ -11,6 +11,7 @@ mod credentials;
 mod duration;
 mod endpoint;
 mod error;
+mod introspect;
 mod labels;
 mod lifecycle;
 mod output;
@@ -58,6 +59,7 @@ fn run(cli: &Cli) -> Result<(), CliError> {
             output.write(&script)?;
             Ok(())
         }
+        Command::Introspect(args) => block_on(introspect::introspect(&cli.global, &args.via, &mut output)),
         Command::Request(args) => block_on(request::request(&cli.global, args, &mut output)),
         Command::Benchmark(args) => block_on(benchmark::benchmark(&cli.global, args, &mut output)),
         Command::Serve { arguments } => by_node::serve(arguments),

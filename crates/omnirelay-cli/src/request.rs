@@ -11,7 +11,7 @@ use crate::table::printable;
 /// Makes one call, and writes the messages of its answer as they come.
 pub(crate) async fn request(global: &Global, args: &Request, output: &mut Output) -> Result<(), CliError> {
     let spec = args.call.spec()?;
-    let way = Way::new(global, &args.call.via, spec.wire)?;
+    let way = Way::new(global, &args.call.via.via, spec.wire)?;
     let is_text = spec.encoding.is_text();
     let mut session = way.session();
     let mut written = Ok(());

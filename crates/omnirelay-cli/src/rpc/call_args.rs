@@ -11,9 +11,9 @@ use hyper::body::Bytes;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::duration::parse_duration;
-use crate::endpoint::Endpoint;
 use crate::error::CliError;
 use crate::rpc::frames::MESSAGE_BYTES_MAX;
+use crate::rpc::listener::Listener;
 use crate::rpc::spec::{CallSpec, Wire};
 
 /// What is called, by which listener, and with what.
@@ -23,9 +23,8 @@ pub(crate) struct CallArgs {
     pub(crate) service: ServiceName,
     /// Its procedure
     pub(crate) procedure: String,
-    /// Listener that takes the call: of a node, https:// with our certificate, or of this machine, http://
-    #[arg(long, env = "OMNIRELAY_VIA", value_name = "URL", default_value = Endpoint::LOCAL_LISTENER)]
-    pub(crate) via: Endpoint,
+    #[command(flatten)]
+    pub(crate) via: ViaArgs,
     /// How the call goes
     #[arg(long, value_name = "WIRE", default_value = "grpc")]
     pub(crate) wire: Wire,
@@ -56,6 +55,15 @@ pub(crate) struct CallArgs {
     /// Service or node by which the call goes
     #[arg(long, value_name = "NAME")]
     pub(crate) routing_delegate: Option<MetaValue>,
+}
+
+/// By which listener.
+#[derive(Debug, Args)]
+pub(crate) struct ViaArgs {
+    /// Listener that takes calls: `https://host:port` of a node, with our certificate; `http://127.0.0.1:port` or `unix:/path` of this
+    /// machine
+    #[arg(long, env = "OMNIRELAY_VIA", value_name = "URL")]
+    pub(crate) via: Listener,
 }
 
 /// A header of the application.

@@ -2,23 +2,23 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use dispatcher::{Code, Dispatcher, Front, Json, Procedure, Raw, Request, Response, Status};
+use dispatcher::{
+    Code, Dispatcher, Front, Json, LocalEndpoint, LocalListener, Procedure, Raw, Request, Response, Status,
+};
 use futures_util::stream;
 use hyper::body::Bytes;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use identity::Credentials;
 use mesh_server::{CancellationToken, Options, Server};
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::node::Failure;
 
 /// A listener that takes calls; dropping it ends it.
 pub(crate) struct Listener {
-    pub(crate) addr: SocketAddr,
+    /// What `--via` takes.
+    pub(crate) via: String,
     _tasks: JoinSet<()>,
 }
 
@@ -45,21 +45,16 @@ fn front() -> Result<Front, Failure> {
 impl Listener {
     /// Takes calls of this machine, in plain text.
     pub(crate) async fn local() -> Result<Self, Failure> {
-        let (listener, front) = (TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?, front()?);
-        let addr = listener.local_addr()?;
+        Self::at(LocalEndpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))).await
+    }
+
+    /// The same at an endpoint.
+    pub(crate) async fn at(endpoint: LocalEndpoint) -> Result<Self, Failure> {
+        let (listener, front) = (LocalListener::bind(endpoint).await?, front()?);
+        let via = listener.endpoint().to_string();
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((tcp, _)) = listener.accept().await {
-                let service = TowerToHyperService::new(front.clone());
-                connections.spawn(async {
-                    let builder = auto::Builder::new(TokioExecutor::new());
-                    // How a connection of a command ends is that command's business.
-                    drop(builder.serve_connection(TokioIo::new(tcp), service).await);
-                });
-            }
-        });
-        Ok(Self { addr, _tasks: tasks })
+        tasks.spawn(listener.run(front, Duration::ZERO, CancellationToken::new()));
+        Ok(Self { via, _tasks: tasks })
     }
 
     /// Takes calls of the mesh, as the node of `credentials`.
@@ -70,11 +65,11 @@ impl Listener {
             ..Options::default()
         };
         let server = Server::bind(options, Arc::new(credentials))?;
-        let (addr, front) = (server.local_addr(), front()?);
+        let (via, front) = (format!("https://{}", server.local_addr()), front()?);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             server.run(front, CancellationToken::new()).await;
         });
-        Ok(Self { addr, _tasks: tasks })
+        Ok(Self { via, _tasks: tasks })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use dispatcher::LocalEndpoint;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -18,21 +19,23 @@ fn done(stdout: &str) -> Run {
 
 /// Makes a call to a listener of this machine.
 async fn local(listener: &Listener, args: &[&str]) -> Result<Run, Failure> {
-    run(&[args, &["--via", &format!("http://{}", listener.addr)]].concat()).await
+    run(&[args, &["--via", &listener.via]].concat()).await
 }
 
 #[tokio::test]
 async fn a_call_is_answered_whichever_way_it_goes() -> Outcome {
-    let (ca, listener) = (Ca::new()?, Listener::local().await?);
+    let (ca, listener, dir) = (Ca::new()?, Listener::local().await?, TempDir::new()?);
+    let socket = Listener::at(LocalEndpoint::Unix(dir.path().join("node.sock"))).await?;
     let node = Listener::of_a_node(ca.credentials("alpha", "node-a")?)?;
     let files = ca.issue("alpha", "node-b")?;
     let paths = [("CERT", &files.certificate), ("KEY", &files.key), ("CA", &files.trust_bundle)];
     for wire in ["grpc", "http"] {
         let double = ["request", "numbers", "double", "-d", "4", "--wire", wire];
         assert_eq!(local(&listener, &double).await?, done("8\n"), "{wire}");
+        assert_eq!(local(&socket, &double).await?, done("8\n"), "{wire} to a socket");
         let mut command = omnirelay(&double);
         command.envs(paths.map(|(name, path)| (OsString::from(format!("OMNIRELAY_{name}")), path.clone())));
-        command.env("OMNIRELAY_VIA", format!("https://{}", node.addr));
+        command.env("OMNIRELAY_VIA", &node.via);
         assert_eq!(finish(command).await?, done("8\n"), "{wire} to a node");
     }
     Ok(())
@@ -78,11 +81,11 @@ async fn a_call_that_fails_says_how_in_the_words_of_its_status() -> Outcome {
     check_fails(&listener, &["letters", "double"], "letters/double failed: not-found: ").await?;
     let wait = ["numbers", "wait", "-d", "null", "--deadline", "200ms"];
     check_fails(&listener, &wait, "numbers/wait failed: deadline-exceeded: ").await?;
-    let addr = listener.addr;
+    let via = listener.via.clone();
     drop(listener);
-    let nobody = run(&["request", "numbers", "double", "--via", &format!("http://{addr}")]).await?;
+    let nobody = run(&["request", "numbers", "double", "--via", &via]).await?;
     assert_eq!(nobody.code, Some(1));
-    let told = format!("error: numbers/double failed: cannot call http://{addr}: Connection refused");
+    let told = format!("error: numbers/double failed: cannot call {via}: Connection refused");
     assert!(
         nobody.stderr.starts_with(&told) && nobody.stderr.contains("hint: is the node running?"),
         "{}",
@@ -99,10 +102,14 @@ async fn what_cannot_be_called_is_refused_before_anything_is_sent() -> Outcome {
         (&["numbers", "double", "-H", "rpc-caller: x"], "error: `rpc-caller` is not a header of applications"),
         (&["numbers", "double", "--data-file", "nowhere"], "error: cannot read `nowhere`: No such file"),
         (&["num bers", "double"], "num bers"),
-        (&["numbers", "double", "--via", "http://10.0.0.1:1"], "plain http:// is for loopback addresses only"),
+        (&["numbers", "double", "--via", "http://10.0.0.1:1"], "is not on loopback"),
+        (&["numbers", "double", "--via", "https://node-b"], "name its port"),
         (&["numbers", "double", "--via", "https://127.0.0.1:1"], "https:// needs a certificate"),
+        (&["numbers", "double", "--via", ""], "--via"),
     ] {
-        let refused = run(&[&["request"], args].concat()).await?;
+        // An option that is given again is refused, too: only where there is none is one given here.
+        let via: &[&str] = if args.contains(&"--via") { &[] } else { &["--via", "http://127.0.0.1:1"] };
+        let refused = run(&[&["request"], args, via].concat()).await?;
         assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{args:?}");
         assert!(refused.stderr.contains(told), "{args:?}: no `{told}` in\n{}", refused.stderr);
     }
@@ -140,5 +147,28 @@ async fn a_benchmark_tells_failures_by_class_and_fails() -> Outcome {
     assert!(failed.stdout.ends_with(line), "{}", failed.stdout);
     let wrong = local(&listener, &["benchmark", "numbers", "double", "-c", "0"]).await?;
     assert_eq!(wrong.code, Some(2));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_listener_tells_what_it_serves() -> Outcome {
+    let (ca, listener) = (Ca::new()?, Listener::local().await?);
+    let node = Listener::of_a_node(ca.credentials("alpha", "node-a")?)?;
+    let files = ca.issue("alpha", "node-b")?;
+    let shown = local(&listener, &["introspect"]).await?;
+    assert_eq!((shown.code, shown.stderr.as_str()), (Some(0), ""));
+    let document: Value = serde_json::from_str(&shown.stdout)?;
+    let streams = &document["procedures"]["serverStream"];
+    assert_eq!((&streams[0]["service"], &streams[0]["name"]), (&json!("numbers"), &json!("count")));
+    let text = |path: &std::path::Path| path.to_str().map(str::to_owned).ok_or("a path that is no text");
+    let (cert, key, ca_file) = (text(&files.certificate)?, text(&files.key)?, text(&files.trust_bundle)?);
+    let by_tls = run(&["introspect", "--via", &node.via, "--cert", &cert, "--key", &key, "--ca", &ca_file]).await?;
+    assert_eq!(by_tls, shown);
+
+    let via = listener.via.clone();
+    drop(listener);
+    let gone = run(&["introspect", "--via", &via]).await?;
+    assert_eq!((gone.code, gone.stdout.as_str()), (Some(1), ""));
+    assert!(gone.stderr.starts_with(&format!("error: `{via}` does not tell about itself: ")), "{}", gone.stderr);
     Ok(())
 }

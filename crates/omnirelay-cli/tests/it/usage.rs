@@ -39,6 +39,7 @@ async fn check(args: &[&str], told: &str) -> Result<(), Failure> {
 
 #[tokio::test]
 async fn a_wrong_call_is_refused_with_what_is_valid() -> Result<(), Failure> {
+    check(&["request", "numbers", "double"], "--via <URL>").await?;
     check(&["mesh", "pears"], "a similar subcommand exists: 'peers'").await?;
     check(&["mesh", "peers", "list", "-o", "yaml"], "[possible values: table, wide, json]").await?;
     check(&["mesh", "peers", "list", "--role", "a b"], "role `a b`").await?;
