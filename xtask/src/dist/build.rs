@@ -12,6 +12,18 @@ use crate::process::{TARGET, cargo, name_of, workspace_root};
 
 const MUSL_TARGET: &str = "x86_64-unknown-linux-musl";
 
+/// Returns what a release is compiled and linked with.
+///
+/// For glibc the linker is lld, as everywhere with this compiler on Linux: it keeps functions of equal code once, and
+/// packs the relocations, which are half a megabyte that every process reads at its start otherwise. Unpacking is done by the C library,
+/// from glibc 2.36 on.
+fn flags(libc: Libc) -> &'static str {
+    match libc {
+        Libc::Gnu => "-C target-feature=+crt-static -C link-arg=-Wl,--icf=all -C link-arg=-Wl,-z,pack-relative-relocs",
+        Libc::Musl => "-C target-feature=+crt-static",
+    }
+}
+
 /// Returns the compiler's name for the platform.
 pub(super) fn triple(libc: Libc) -> &'static str {
     match libc {
@@ -49,7 +61,7 @@ fn compile(libc: Libc) -> anyhow::Result<usize> {
     // A target folder of its own keeps these flags from throwing away other builds; naming the target keeps
     // them from build scripts and macros.
     build.args(["--target-dir", "target/dist", "--target", triple(libc), "--message-format=json"]);
-    build.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    build.env("RUSTFLAGS", flags(libc)).env_remove("CARGO_ENCODED_RUSTFLAGS");
     let child = build.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
     let output = child.and_then(std::process::Child::wait_with_output);
     let output = output.with_context(|| format!("cannot run {}", name_of(&build)))?;
