@@ -100,7 +100,9 @@ async fn calls_beyond_the_limit_wait_their_turn_and_are_refused_when_too_many_wa
     let first = handler.clone().oneshot(unary()).await?;
     let mut second = Box::pin(handler.clone().oneshot(unary()));
     assert!(second.as_mut().now_or_never().is_none(), "it waits for the first");
+    let arrived = Instant::now();
     let third = handler.clone().oneshot(unary()).await.expect_err("one waits already");
+    assert_eq!(arrived.elapsed(), Duration::ZERO, "it is told at once");
     let text = "1 calls are running, the most that do at a time, and no more may wait";
     assert_eq!((third.code(), third.message()), (Code::ResourceExhausted, text));
     release.send_replace(true);
