@@ -28,6 +28,7 @@ use crate::channel::{CallError, Channel};
 use crate::deadline::{Deadline, Timer};
 use crate::error::FactoryError;
 use crate::factory::{ChannelError, ClientFactory, FactoryOptions};
+use crate::message_meter::MessageMeter;
 use crate::meter::{Meter, Recorder};
 use crate::profile::Profile;
 use crate::request_body::RequestBody;
@@ -185,8 +186,12 @@ impl tower_service::Service<Request<tonic::body::Body>> for BalancedChannel {
     fn call(&mut self, request: Request<tonic::body::Body>) -> BalancedFuture {
         let inner = Arc::clone(&self.inner);
         let (mut parts, body) = request.into_parts();
-        let span = CallSpan::begin(parts.uri.path(), || inner.profile.http3.mode.prefers(), &mut parts.headers);
-        let mut recorder = inner.meter.begin(parts.uri.path(), span);
+        let span = CallSpan::begin(
+            (&parts.method, parts.uri.path()),
+            || inner.profile.http3.mode.prefers(),
+            &mut parts.headers,
+        );
+        let mut recorder = inner.meter.begin(parts.uri.path(), &parts.headers, span);
         Box::pin(async move {
             match inner.answer(parts, body, recorder.span()).await {
                 Ok(answered) => Ok(answered.into_response(recorder)),
@@ -216,7 +221,7 @@ impl Balanced {
     async fn answer(&self, parts: Parts, body: tonic::body::Body, span: &CallSpan) -> Result<Answer, CallError> {
         let now = Instant::now();
         let own = Deadline::of_headers(&parts.headers, now)?;
-        let body = RequestBody::begin(body, self.profile.max_send_bytes).await?;
+        let body = RequestBody::begin(body, MessageMeter::of(&parts.headers, self.profile.max_send_bytes)).await?;
         let deadline = own.or_else(|| self.profile.head_timeout.map(|timeout| Deadline::after(timeout, now)));
         let timer = deadline.map(Timer::new);
         let mut attempts = Attempts { balanced: self, span, parts, own, deadline, timer, tried: Vec::new() };

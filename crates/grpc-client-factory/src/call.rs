@@ -55,10 +55,7 @@ pub(crate) fn pushback_of(headers: &HeaderMap) -> Pushback {
 /// status has begun: there is no way back.
 pub(crate) fn judge(result: &Result<Answer, Arc<FactoryError>>) -> (Code, Pushback) {
     match result {
-        Ok(answer) => {
-            let headers = answer.response.headers();
-            (status_of(headers).unwrap_or(Code::Ok), pushback_of(headers))
-        }
+        Ok(answer) => (answer.code().unwrap_or(Code::Ok), pushback_of(answer.response.headers())),
         Err(error) if matches!(**error, FactoryError::Closed) => (error.code(), Pushback::Stop),
         Err(error) => (error.code(), Pushback::Silent),
     }
@@ -99,9 +96,9 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Returns the status, if the head has one.
+    /// Returns the status, if the head has one. An answer of plain HTTP is good whatever it says: it is for the caller to judge.
     pub(crate) fn code(&self) -> Option<Code> {
-        status_of(self.response.headers())
+        if self.meter.is_plain() { Some(Code::Ok) } else { status_of(self.response.headers()) }
     }
 
     /// Returns what the server says if it says that it has not begun to answer.
@@ -119,7 +116,9 @@ impl Answer {
     pub(crate) fn into_response(self, timer: Option<Timer>, mut recorder: Recorder) -> Response<ResponseBody> {
         let Self { response, slot, meter } = self;
         recorder.answered(slot.connection.protocol());
-        if let Some(code) = status_of(response.headers()) {
+        if meter.is_plain() {
+            recorder.end_plain(response.status());
+        } else if let Some(code) = status_of(response.headers()) {
             recorder.end(code);
         }
         response.map(|source| ResponseBody::new(source, slot, meter, (timer, recorder)))
@@ -230,7 +229,7 @@ impl Call {
             match connection.send(request).await {
                 Ok(response) => {
                     self.link.answered(&connection);
-                    let meter = MessageMeter::new(self.link.profile().max_receive_bytes);
+                    let meter = MessageMeter::of(&self.head.headers, self.link.profile().max_receive_bytes);
                     return Ok(Answer { response, slot, meter });
                 }
                 Err(Unanswered::Unsent(back, _)) if unsent < UNSENT_MAX => {

@@ -17,6 +17,7 @@ use crate::deadline::{Deadline, Timer};
 use crate::error::FactoryError;
 use crate::factory::ClientFactory;
 use crate::link::Link;
+use crate::message_meter::MessageMeter;
 use crate::meter::Recorder;
 use crate::profile::Profile;
 use crate::request_body::RequestBody;
@@ -25,6 +26,9 @@ use crate::span::CallSpan;
 use crate::target::{Protocol, Target};
 
 /// A channel to one target, which generated clients take as theirs: `EchoClient::new(channel)`.
+///
+/// A request that is none of gRPC, by its `content-type`, is sent as it is and answered as the server answers, whatever its status: plain HTTP
+/// over the same connections. It is sent once, and its body as a whole must not be larger than the profile's messages.
 ///
 /// It is cheap to clone, always ready, and connects when it is called. All channels of a factory to one target with one profile
 /// share a connection. Its errors are statuses; [`FactoryError::of`] finds what is behind one that is not the server's.
@@ -101,9 +105,9 @@ impl tower_service::Service<Request<tonic::body::Body>> for Channel {
         let (parts, body) = request.into_parts();
         let mut head = self.head(parts.method, &parts.uri, parts.headers);
         let link = Arc::clone(&self.link);
-        let span = CallSpan::begin(parts.uri.path(), || link.prefers(), &mut head.headers);
+        let span = CallSpan::begin((&head.method, parts.uri.path()), || link.prefers(), &mut head.headers);
         span.goes_to(&link.target().endpoint);
-        let recorder = link.meter().begin(parts.uri.path(), span);
+        let recorder = link.meter().begin(parts.uri.path(), &head.headers, span);
         // The factory stays for as long as the call does.
         let factory = self.factory.clone();
         Box::pin(async move {
@@ -171,7 +175,8 @@ async fn answer(
 ) -> Result<(Answer, Option<Timer>), CallError> {
     let now = Instant::now();
     let own = Deadline::of_headers(&head.headers, now)?;
-    let body = RequestBody::begin(body, link.profile().max_send_bytes).await?;
+    let meter = MessageMeter::of(&head.headers, link.profile().max_send_bytes);
+    let body = RequestBody::begin(body, meter).await?;
     let deadline = own.or_else(|| link.profile().head_timeout.map(|timeout| Deadline::after(timeout, now)));
     let endpoint = link.target().endpoint.clone();
     let call = Call { link, head, deadline: own };

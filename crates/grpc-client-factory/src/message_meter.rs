@@ -1,5 +1,8 @@
 //! Measuring messages in a stream of bytes.
 
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+
 /// Bytes before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
@@ -12,17 +15,30 @@ pub(crate) struct MessageMeter {
     prefix_bytes: usize,
     /// What is to come of this message.
     rest: u64,
+    /// Of plain HTTP, what has passed: all of it is one message.
+    plain_bytes: Option<u64>,
 }
 
 impl MessageMeter {
     pub(crate) fn new(limit: usize) -> Self {
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-        Self { limit, prefix: [0; PREFIX_BYTES], prefix_bytes: 0, rest: 0 }
+        Self { limit, prefix: [0; PREFIX_BYTES], prefix_bytes: 0, rest: 0, plain_bytes: None }
+    }
+
+    /// Returns one for what a request with these headers carries: messages of gRPC, or else what HTTP makes of it.
+    pub(crate) fn of(headers: &HeaderMap, limit: usize) -> Self {
+        let plain_bytes = if is_grpc(headers) { None } else { Some(0) };
+        Self { plain_bytes, ..Self::new(limit) }
+    }
+
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.plain_bytes.is_some()
     }
 
     /// Returns one with the same limit that nothing has passed yet.
     pub(crate) const fn anew(&self) -> Self {
-        Self { limit: self.limit, prefix: [0; PREFIX_BYTES], prefix_bytes: 0, rest: 0 }
+        let plain_bytes = if self.is_plain() { Some(0) } else { None };
+        Self { limit: self.limit, prefix: [0; PREFIX_BYTES], prefix_bytes: 0, rest: 0, plain_bytes }
     }
 
     pub(crate) const fn limit(&self) -> u64 {
@@ -34,6 +50,10 @@ impl MessageMeter {
     /// # Errors
     /// The length of the first message in it that is larger than the limit; nothing may pass after it.
     pub(crate) fn pass(&mut self, mut bytes: &[u8]) -> Result<(), u64> {
+        if let Some(passed) = &mut self.plain_bytes {
+            *passed = passed.saturating_add(bytes.len() as u64);
+            return if *passed > self.limit { Err(*passed) } else { Ok(()) };
+        }
         while !bytes.is_empty() {
             if self.rest > 0 {
                 let here = self.rest.min(bytes.len() as u64);
@@ -58,6 +78,11 @@ impl MessageMeter {
         }
         Ok(())
     }
+}
+
+/// Returns whether a request with these headers is one of gRPC, and not plain HTTP.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 #[cfg(test)]
@@ -85,5 +110,13 @@ mod tests {
             assert_eq!(measured(&[10, 0, 1, 10], piece), Ok(()), "pieces of {piece}");
             assert_eq!(measured(&[10, 0, 11, 1], piece), Err(11), "pieces of {piece}");
         }
+    }
+
+    #[test]
+    fn plain_http_is_measured_as_a_whole_whatever_it_looks_like() {
+        let mut meter = MessageMeter::of(&HeaderMap::new(), 10);
+        assert_eq!([meter.pass(b"{\"a\":"), meter.pass(b"1}  "), meter.pass(b"  ")], [Ok(()), Ok(()), Err(11)]);
+        let grpc = HeaderMap::from_iter([(CONTENT_TYPE, http::HeaderValue::from_static("application/grpc+proto"))]);
+        assert_eq!(MessageMeter::of(&grpc, 10).pass(b"{\"a\":1"), Err(u64::from(u32::from_be_bytes(*b"\"a\":"))));
     }
 }

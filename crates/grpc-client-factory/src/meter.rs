@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use http::{HeaderMap, StatusCode};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use tokio::time::Instant;
 use tonic::Code;
 
 use crate::error::FactoryError;
+use crate::message_meter::is_grpc;
 use crate::span::CallSpan;
 use crate::target::Protocol;
 
@@ -34,6 +36,19 @@ const STATUS: [&str; 17] = [
     "DATA_LOSS",
     "UNAUTHENTICATED",
 ];
+
+/// grpc/grpc `http-grpc-status-mapping.md`.
+const fn code_of_http(status: StatusCode) -> Code {
+    match status.as_u16() {
+        ..400 => Code::Ok,
+        400 => Code::Internal,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::Unimplemented,
+        429 | 502 | 503 | 504 => Code::Unavailable,
+        _ => Code::Unknown,
+    }
+}
 
 /// Returns gRPC's word for a status code.
 pub(crate) fn status_word(code: Code) -> &'static str {
@@ -105,9 +120,10 @@ impl Meter {
         }
     }
 
-    /// Begins to measure a call to the method at `path`, whose span is `span`.
-    pub(crate) fn begin(&self, path: &str, span: CallSpan) -> Recorder {
+    /// Begins to measure a call to the method at `path`, or one of plain HTTP, whose span is `span`.
+    pub(crate) fn begin(&self, path: &str, headers: &HeaderMap, span: CallSpan) -> Recorder {
         self.inflight.increment(1.0);
+        let path = if is_grpc(headers) { path } else { "/http/http" };
         let (inflight, method) = (self.inflight.clone(), self.method(path));
         Recorder { method, inflight, span, begun: Instant::now(), protocol: None, ended: None }
     }
@@ -212,6 +228,12 @@ impl Recorder {
     pub(crate) fn answered(&mut self, protocol: Protocol) {
         self.protocol = Some(protocol);
         self.span.answered(protocol);
+    }
+
+    /// Notes how a call of plain HTTP ends: its head says so.
+    pub(crate) fn end_plain(&mut self, status: StatusCode) {
+        self.end(code_of_http(status));
+        self.span.ended_plain(status);
     }
 
     pub(crate) const fn span(&self) -> &CallSpan {

@@ -50,8 +50,8 @@ impl RequestBody {
     /// it has to be sent again, and goes out in one piece that also ends the stream. Does not wait for a body that is not ready.
     ///
     /// # Errors
-    /// The message is larger than `limit`, or the body has an error of its own.
-    pub(crate) async fn begin(mut body: tonic::body::Body, limit: usize) -> Result<Self, CallError> {
+    /// The message is larger than `meter` lets pass, or the body has an error of its own.
+    pub(crate) async fn begin(mut body: tonic::body::Body, meter: MessageMeter) -> Result<Self, CallError> {
         if body.is_end_stream() {
             return Ok(Self::Whole(None));
         }
@@ -62,15 +62,14 @@ impl RequestBody {
                 // gRPC has no trailers in requests.
                 Poll::Ready(Some(Ok(frame))) => head.extend(frame.into_data()),
                 Poll::Ready(Some(Err(status))) => return Err(CallError::Body(status)),
-                Poll::Ready(None) => return Ok(Self::of_all(head, limit)?),
+                Poll::Ready(None) => return Ok(Self::of_all(head, meter)?),
                 Poll::Pending => break,
             }
             if head.len() == 2 {
                 break;
             }
         }
-        let (sending, meter) = (Sending::first(head, body), MessageMeter::new(limit));
-        Ok(Self::Stream { sending, meter, fault: Fault::default() })
+        Ok(Self::Stream { sending: Sending::first(head, body), meter, fault: Fault::default() })
     }
 
     /// Makes a body of one message, its prefix included.
@@ -78,9 +77,9 @@ impl RequestBody {
         Self::Whole(Some(message))
     }
 
-    fn of_all(mut head: VecDeque<Bytes>, limit: usize) -> Result<Self, FactoryError> {
+    fn of_all(mut head: VecDeque<Bytes>, mut meter: MessageMeter) -> Result<Self, FactoryError> {
         let Some(message) = head.pop_front() else { return Ok(Self::Whole(None)) };
-        MessageMeter::new(limit).pass(&message).map_err(|bytes| too_large(bytes, limit as u64))?;
+        meter.pass(&message).map_err(|bytes| too_large(bytes, meter.limit()))?;
         Ok(Self::Whole(Some(message)))
     }
 
@@ -180,7 +179,7 @@ mod tests {
     /// What becomes of a body: what can be sent again, and what is left to send.
     async fn begun(frames: &[&'static [u8]], ends: bool) -> (Option<Option<Bytes>>, Vec<Bytes>) {
         let script = Script { frames: frames.iter().copied().collect(), ends };
-        let body = RequestBody::begin(tonic::body::Body::new(script), 1 << 20).await;
+        let body = RequestBody::begin(tonic::body::Body::new(script), MessageMeter::new(1 << 20)).await;
         let Ok(mut body) = body else { panic!("no error in the script") };
         let whole = match &body {
             RequestBody::Whole(message) => Some(message.clone()),
@@ -215,7 +214,8 @@ mod tests {
         let whole = RequestBody::Whole(Some(Bytes::from_static(b"a")));
         assert!(matches!(whole.replay(), RequestBody::Whole(Some(again)) if again == "a"));
         let script = Script { frames: VecDeque::from([&b"a"[..], b"b", b"c"]), ends: false };
-        let Ok(mut stream) = RequestBody::begin(tonic::body::Body::new(script), 1 << 20).await else {
+        let Ok(mut stream) = RequestBody::begin(tonic::body::Body::new(script), MessageMeter::new(1 << 20)).await
+        else {
             panic!("no error")
         };
         let mut again = stream.replay();

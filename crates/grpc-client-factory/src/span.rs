@@ -1,10 +1,11 @@
 //! The span of one call.
 
-use http::HeaderMap;
+use http::{HeaderMap, Method, StatusCode};
 use mesh_types::Endpoint;
 use tonic::Code;
 use tracing::{Span, field, info_span};
 
+use crate::message_meter::is_grpc;
 use crate::meter::{names, status_word};
 use crate::target::Protocol;
 
@@ -14,27 +15,14 @@ use crate::target::Protocol;
 pub(crate) struct CallSpan(Span);
 
 impl CallSpan {
-    /// Begins the span of a call to the method at `path`, as part of the trace that `headers` tell of or else of the current span,
-    /// and has them tell the server of it.
-    pub(crate) fn begin(path: &str, preferred: impl FnOnce() -> Protocol, headers: &mut HeaderMap) -> Self {
-        let span = info_span!(
-            "rpc.client",
-            otel.name = path.trim_start_matches('/'),
-            otel.kind = "client",
-            otel.status_code = field::Empty,
-            rpc.system = "grpc",
-            rpc.service = names(path).0,
-            rpc.method = names(path).1,
-            rpc.preferred_protocol = preferred().as_str(),
-            rpc.resend_count = field::Empty,
-            rpc.grpc.status_code = field::Empty,
-            error.r#type = field::Empty,
-            server.address = field::Empty,
-            server.port = field::Empty,
-            network.protocol.name = "http",
-            network.protocol.version = field::Empty,
-            network.transport = field::Empty,
-        );
+    /// Begins the span of a call to the method at `path`, or of a request of plain HTTP, as part of the trace that `headers` tell of or
+    /// else of the current span, and has them tell the server of it.
+    pub(crate) fn begin(
+        (method, path): (&Method, &str),
+        preferred: impl FnOnce() -> Protocol,
+        headers: &mut HeaderMap,
+    ) -> Self {
+        let span = if is_grpc(headers) { of_rpc(path, preferred) } else { of_http(method, path) };
         trace_context::adopt(&span, headers);
         trace_context::inject(&span, headers);
         Self(span)
@@ -71,4 +59,49 @@ impl CallSpan {
             self.0.record("otel.status_code", "ERROR").record("error.type", status_word(code));
         }
     }
+
+    /// Notes how a request of plain HTTP was answered.
+    pub(crate) fn ended_plain(&self, status: StatusCode) {
+        self.0.record("http.response.status_code", status.as_u16());
+    }
+}
+
+fn of_rpc(path: &str, preferred: impl FnOnce() -> Protocol) -> Span {
+    info_span!(
+        "rpc.client",
+        otel.name = path.trim_start_matches('/'),
+        otel.kind = "client",
+        otel.status_code = field::Empty,
+        rpc.system = "grpc",
+        rpc.service = names(path).0,
+        rpc.method = names(path).1,
+        rpc.preferred_protocol = preferred().as_str(),
+        rpc.resend_count = field::Empty,
+        rpc.grpc.status_code = field::Empty,
+        error.r#type = field::Empty,
+        server.address = field::Empty,
+        server.port = field::Empty,
+        network.protocol.name = "http",
+        network.protocol.version = field::Empty,
+        network.transport = field::Empty,
+    )
+}
+
+fn of_http(method: &Method, path: &str) -> Span {
+    info_span!(
+        "http.client",
+        otel.name = method.as_str(),
+        otel.kind = "client",
+        otel.status_code = field::Empty,
+        http.request.method = method.as_str(),
+        http.response.status_code = field::Empty,
+        url.scheme = "https",
+        url.path = path,
+        error.r#type = field::Empty,
+        server.address = field::Empty,
+        server.port = field::Empty,
+        network.protocol.name = "http",
+        network.protocol.version = field::Empty,
+        network.transport = field::Empty,
+    )
 }

@@ -12,6 +12,7 @@ mod limits;
 mod measures;
 mod mesh_server;
 mod own_rules;
+mod plain_http;
 mod quic;
 mod retries;
 mod support;
