@@ -1,37 +1,47 @@
 //! One request to the control API.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::process;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use grpc_client_factory::{
+    Cause, Channel, ChannelFactory as _, ClientFactory, FactoryError, FactoryOptions, Http3Mode, Profile, Target,
+    TlsFailure,
+};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Body, Bytes};
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use identity::Credentials;
-use rustls::pki_types::ServerName;
+use identity::{Credentials, ExpectedPeer, PeerRefused};
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
+use tower_service::Service as _;
 
 use crate::args::Global;
 use crate::credentials;
 use crate::endpoint::{Endpoint, Scheme};
-use crate::error::CliError;
+use crate::error::{CliError, chain};
 
 /// Most bytes of an answer that are read: a hundred times what 200 members need.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// Name of the one profile of our factory.
+const PROFILE: &str = "control";
 
 /// Asks the control API of one node.
 pub(crate) struct Client {
     endpoint: Endpoint,
     /// `None` for plain text to loopback.
     credentials: Option<Credentials>,
+    /// The way to the node over mutual TLS, once it was needed.
+    channel: OnceLock<Channel>,
     timeout: Duration,
 }
 
@@ -52,15 +62,17 @@ pub(crate) enum RequestError {
     #[error("`{host}` is not on this machine, and plain http:// is for loopback addresses only")]
     NotLoopback { host: String },
     #[error("nothing listens at {endpoint}")]
-    Refused { endpoint: Endpoint, source: io::Error },
+    Refused { endpoint: Endpoint, source: Cause },
     #[error("cannot connect to {endpoint}")]
-    Connect { endpoint: Endpoint, source: io::Error },
+    Connect { endpoint: Endpoint, source: Cause },
     #[error("TLS with {endpoint} failed")]
-    Tls { endpoint: Endpoint, source: rustls::Error },
+    Tls { endpoint: Endpoint, source: Cause },
     #[error("{endpoint} does not speak TLS")]
-    NotTls { endpoint: Endpoint, source: rustls::Error },
+    NotTls { endpoint: Endpoint, source: Cause },
     #[error("the node at {endpoint} is not one of our mesh")]
-    WrongNode { endpoint: Endpoint, source: identity::PeerRefused },
+    WrongNode { endpoint: Endpoint, source: Cause },
+    #[error("cannot ask {endpoint}: {words}")]
+    Failed { endpoint: Endpoint, words: String },
     #[error("{endpoint} closed the connection without an answer")]
     Closed { endpoint: Endpoint, source: hyper::Error },
     #[error("{endpoint} does not answer in HTTP")]
@@ -83,7 +95,9 @@ impl RequestError {
         match self {
             Self::Timeout { .. } => Some("is the node overloaded or a firewall between? --timeout sets the wait"),
             Self::Refused { .. } => Some("is the node running? --endpoint says where its control endpoint is"),
-            Self::Resolve { .. } | Self::Connect { .. } => Some("--endpoint says where the node's control endpoint is"),
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Failed { .. } => {
+                Some("--endpoint says where the node's control endpoint is")
+            }
             Self::NotLoopback { .. } => Some("use https:// with --cert, --key and --ca"),
             Self::Tls { .. } | Self::WrongNode { .. } => {
                 Some("do --cert, --key and --ca belong to this node's mesh, and are they still valid?")
@@ -107,7 +121,7 @@ impl Client {
             Scheme::Https => Some(credentials::load(global)?),
             Scheme::Http => None,
         };
-        Ok(Self { endpoint: global.endpoint.clone(), credentials, timeout: global.timeout })
+        Ok(Self { endpoint: global.endpoint.clone(), credentials, channel: OnceLock::new(), timeout: global.timeout })
     }
 
     /// Returns the JSON document at `path`.
@@ -140,20 +154,49 @@ impl Client {
     }
 
     async fn fetch(&self, question: Question<'_>) -> Result<Bytes, RequestError> {
-        let tcp = self.connect().await?;
         match &self.credentials {
-            None => self.exchange(tcp, question).await,
-            Some(credentials) => {
-                let connector = TlsConnector::from(credentials.client_config(&[b"http/1.1"]));
-                // Neither sent nor checked: who the node is stands in its SPIFFE ID.
-                let unused = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
-                let tls = connector.connect(unused, tcp).await.map_err(|error| self.tls_error(error))?;
-                let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
-                let wrong = |source| RequestError::WrongNode { endpoint: self.endpoint.clone(), source };
-                credentials.verify_peer(chain).map_err(wrong)?;
-                self.exchange(tls, question).await
-            }
+            None => self.over_loopback(question).await,
+            Some(credentials) => self.over_tls(credentials, question).await,
         }
+    }
+
+    fn request(&self, Question { method, path, body }: Question<'_>) -> Request<Full<Bytes>> {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "application/json")
+            .header(USER_AGENT, concat!("omnirelay/", env!("CARGO_PKG_VERSION")))
+            .body(Full::new(body))
+            .expect("the path and the headers are made of checked parts")
+    }
+
+    async fn over_tls(&self, credentials: &Credentials, question: Question<'_>) -> Result<Bytes, RequestError> {
+        let channel = match self.channel.get() {
+            Some(channel) => channel,
+            None => {
+                let made = self.make_channel(credentials).map_err(|error| self.failed(&*error))?;
+                self.channel.get_or_init(|| made)
+            }
+        };
+        let request = self.request(question).map(tonic::body::Body::new);
+        let response = channel.clone().call(request).await.map_err(|status| self.explain(&status))?;
+        self.read(response).await
+    }
+
+    /// Makes the way to the node. HTTP/2 is all it takes: who asks once has nothing of HTTP/3, and a port that nobody listens at says
+    /// so at once over TCP only.
+    fn make_channel(&self, credentials: &Credentials) -> Result<Channel, Box<dyn Error>> {
+        let mut profile = Profile::control_plane();
+        profile.http3.mode = Http3Mode::Off;
+        // Ours is for all of it.
+        profile.head_timeout = None;
+        profile.max_receive_bytes = MAX_ANSWER_BYTES;
+        let profiles = HashMap::from([(PROFILE.to_owned(), profile)]);
+        let options = FactoryOptions { profiles, seed: process::id().into(), ..FactoryOptions::default() };
+        let factory = ClientFactory::new(Arc::new(credentials.clone()), options)?;
+        let target = Target::new(self.endpoint.authority().parse()?, ExpectedPeer::Member);
+        Ok(factory.channel(&target, PROFILE)?)
     }
 
     async fn connect(&self) -> Result<TcpStream, RequestError> {
@@ -163,40 +206,22 @@ impl Client {
         if *scheme == Scheme::Http && !addrs.iter().all(|addr| addr.ip().is_loopback()) {
             return Err(RequestError::NotLoopback { host: host.clone() });
         }
-        let failed = |source: io::Error| {
-            let endpoint = self.endpoint.clone();
-            match source.kind() {
-                io::ErrorKind::ConnectionRefused => RequestError::Refused { endpoint, source },
-                _ => RequestError::Connect { endpoint, source },
-            }
-        };
+        let failed = |source: io::Error| self.unconnected(Arc::new(source));
         let tcp = TcpStream::connect(addrs.as_slice()).await.map_err(failed)?;
         // The request follows the end of the handshake: Nagle's algorithm would hold it back for 40 ms.
         tcp.set_nodelay(true).map_err(failed)?;
         Ok(tcp)
     }
 
-    async fn exchange<I>(&self, io: I, question: Question<'_>) -> Result<Bytes, RequestError>
-    where
-        I: AsyncRead + AsyncWrite + Unpin + 'static,
-    {
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(io)).await.map_err(|source| self.http_error(source))?;
+    async fn over_loopback(&self, question: Question<'_>) -> Result<Bytes, RequestError> {
+        let io = TokioIo::new(self.connect().await?);
+        let (mut sender, connection) = http1::handshake(io).await.map_err(|source| self.http_error(source))?;
+        let mut request = self.request(question);
+        let host = self.endpoint.authority().parse().expect("an authority is a header value");
+        request.headers_mut().insert(HOST, host);
         let answer = async {
-            let request = Request::builder()
-                .method(question.method)
-                .uri(question.path)
-                .header(HOST, self.endpoint.authority())
-                .header(CONTENT_TYPE, "application/json")
-                .header(ACCEPT, "application/json")
-                .header(USER_AGENT, concat!("omnirelay/", env!("CARGO_PKG_VERSION")))
-                .body(Full::new(question.body))
-                .expect("the path and the headers are made of checked parts");
             let response = sender.send_request(request).await.map_err(|source| self.http_error(source))?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
-            let body = body.map_err(|source| self.body_error(source))?.to_bytes();
-            if status == StatusCode::OK { Ok(body) } else { Err(self.status_error(status, &body)) }
+            self.read(response).await
         };
         tokio::pin!(answer);
         tokio::select! {
@@ -207,22 +232,53 @@ impl Client {
         }
     }
 
-    fn tls_error(&self, error: io::Error) -> RequestError {
+    async fn read<B>(&self, response: Response<B>) -> Result<Bytes, RequestError>
+    where
+        B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
+    {
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+        let body = body.map_err(|source| self.body_error(source))?.to_bytes();
+        if status == StatusCode::OK { Ok(body) } else { Err(self.status_error(status, &body)) }
+    }
+
+    fn unconnected(&self, source: Cause) -> RequestError {
         let endpoint = self.endpoint.clone();
-        match tls_cause(&error) {
-            Some(source @ rustls::Error::InvalidMessage(_)) => RequestError::NotTls { endpoint, source },
-            Some(source) => RequestError::Tls { endpoint, source },
-            None => RequestError::Connect { endpoint, source: error },
+        match source.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionRefused) => RequestError::Refused { endpoint, source },
+            _ => RequestError::Connect { endpoint, source },
+        }
+    }
+
+    fn failed(&self, error: &(dyn Error + 'static)) -> RequestError {
+        RequestError::Failed { endpoint: self.endpoint.clone(), words: chain(error) }
+    }
+
+    /// Says why the factory's call has failed.
+    fn explain(&self, status: &tonic::Status) -> RequestError {
+        match FactoryError::of(status) {
+            Some(FactoryError::Tls(failure)) => self.tls_error(failure),
+            Some(FactoryError::Connect { source, .. }) => self.unconnected(Arc::clone(source)),
+            Some(error) => self.failed(error),
+            None => self.failed(status),
+        }
+    }
+
+    fn tls_error(&self, failure: &TlsFailure) -> RequestError {
+        let (endpoint, source) = (self.endpoint.clone(), Arc::clone(&failure.source));
+        match source.downcast_ref::<rustls::Error>() {
+            Some(rustls::Error::InvalidMessage(_)) => RequestError::NotTls { endpoint, source },
+            None if source.is::<PeerRefused>() => RequestError::WrongNode { endpoint, source },
+            _ => RequestError::Tls { endpoint, source },
         }
     }
 
     fn http_error(&self, error: hyper::Error) -> RequestError {
         let endpoint = self.endpoint.clone();
-        // In TLS 1.3 the node looks at our certificate when we already speak: its refusal arrives here.
-        match tls_cause(&error) {
-            Some(source) => RequestError::Tls { endpoint, source },
-            None if error.is_parse() || spoke_first(&error) => RequestError::Http { endpoint, source: error },
-            None => RequestError::Closed { endpoint, source: error },
+        if error.is_parse() || spoke_first(&error) {
+            RequestError::Http { endpoint, source: error }
+        } else {
+            RequestError::Closed { endpoint, source: error }
         }
     }
 
@@ -243,14 +299,6 @@ impl Client {
             .unwrap_or_else(|| String::from_utf8_lossy(body).chars().take(200).collect());
         RequestError::Status { endpoint: self.endpoint.clone(), status, message: crate::table::printable(&message) }
     }
-}
-
-/// Finds what TLS says among the causes of an error.
-fn tls_cause(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
-    causes(error).find_map(|cause| {
-        let inner = cause.downcast_ref::<io::Error>()?.get_ref()?;
-        inner.downcast_ref::<rustls::Error>().cloned()
-    })
 }
 
 /// Whether something came before we asked: hyper then cancels the request and names its own error as cause.

@@ -69,7 +69,7 @@ impl Way {
         let own = credentials::load(global)?;
         let mut profile = Profile::data_plane();
         if wire == Wire::Http {
-            // Its messages are no messages of gRPC: what stands where their lengths would must not be taken for one.
+            // All of an answer is one message there, however long its stream goes on.
             (profile.max_send_bytes, profile.max_receive_bytes) = (u32::MAX as usize, u32::MAX as usize);
         }
         let profiles = HashMap::from([(PROFILE.to_owned(), profile)]);
