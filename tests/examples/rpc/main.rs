@@ -22,6 +22,11 @@ mod serving;
 use std::process::ExitCode;
 
 use anyhow::bail;
+use peak_alloc::PeakAlloc;
+
+/// Counts the memory in use: what the system says includes what the allocator keeps for later.
+#[global_allocator]
+pub(crate) static MEMORY: PeakAlloc = PeakAlloc;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
