@@ -6,6 +6,7 @@ mod failure;
 mod hop;
 mod members;
 mod running;
+mod summary;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tower::Service as _;
 
 use crate::forward::Forward;
 use crate::grpc;
+use crate::introspect::OutboundSummary;
 use crate::local::LocalServices;
 use crate::status::Status;
 
@@ -194,6 +196,21 @@ impl Inner {
 impl Forward for Outbounds {
     fn knows(&self, service: &ServiceName) -> bool {
         self.inner.knows(service)
+    }
+
+    fn outbounds(&self) -> Vec<OutboundSummary> {
+        let mut summaries: Vec<_> =
+            self.inner.channels.all().iter().map(|(whom, channel)| summary::of_channel(whom, channel)).collect();
+        let healthy = self.inner.ports.local.healthy();
+        let local = healthy.borrow().iter().map(ServiceName::to_string).collect::<Vec<_>>();
+        summaries.extend(local.into_iter().map(|service| OutboundSummary {
+            service,
+            transport: "local".to_owned(),
+            chooser: None,
+            peers: Vec::new(),
+        }));
+        summaries.sort_by(|one, other| (&one.service, &one.chooser).cmp(&(&other.service, &other.chooser)));
+        summaries
     }
 
     fn forward(&self, service: &ServiceName, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {

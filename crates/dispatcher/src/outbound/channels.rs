@@ -39,6 +39,11 @@ impl Channels {
         self.made.read(HashMap::len)
     }
 
+    /// Returns all channels that there are.
+    pub(crate) fn all(&self) -> Vec<(Whom, BalancedChannel)> {
+        self.made.read(|made| made.iter().map(|(whom, made)| (whom.clone(), made.channel.clone())).collect())
+    }
+
     /// Returns the channel to `whom`, made by `make` if there is none.
     pub(crate) fn get(
         &self,

@@ -1,6 +1,7 @@
 //! Those of the mesh that calls of one kind may go to.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::future::ready;
 use std::sync::Arc;
 
@@ -38,6 +39,15 @@ impl Whom {
     /// Returns those of `mesh`.
     pub(crate) fn source(&self, mesh: &Arc<dyn Mesh>) -> Members {
         Members { mesh: Arc::clone(mesh), whom: self.clone() }
+    }
+}
+
+impl fmt::Display for Whom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service { name, .. } => fmt::Display::fmt(name, f),
+            Self::Node(id) => write!(f, "node {id}"),
+        }
     }
 }
 

@@ -264,6 +264,40 @@ async fn all_shapes_go_through_two_nodes_to_an_application_that_knows_nothing_of
 }
 
 #[tokio::test]
+async fn introspection_tells_of_the_peers_and_how_long_they_take() -> Outcome {
+    let app = App::start().await?;
+    let mesh = Mesh::start(&[&app]).await?;
+    mesh.knows(0, true).await?;
+    within("an answer", mesh.client(0)?.unary(says("a"))).await?;
+    let outbounds = &mesh.nodes[&0].outbounds;
+    // The node learns of the end after its caller.
+    within("the end of the call", async {
+        while outbounds
+            .outbounds()
+            .first()
+            .is_none_or(|service| service.peers.first().is_none_or(|peer| peer.successes == 0))
+        {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let [service] = &outbounds.outbounds()[..] else { return Err("one service was called".into()) };
+    let told = (&*service.service, &*service.transport, service.chooser.as_deref(), service.peers.len());
+    assert_eq!(told, (ECHO, "grpc", Some("two-random"), 1));
+    let peer = &service.peers[0];
+    assert_eq!(
+        (&*peer.peer, &*peer.status, peer.endpoint.clone()),
+        ("node-1", "closed", mesh.nodes[&1].address.to_string())
+    );
+    assert_eq!((peer.successes, peer.failures, peer.inflight), (1, 0, 0));
+    let latency = peer.latency_ms.ok_or("there was a call")?;
+    assert!(latency.p50 > 0.0 && latency.p50 <= latency.p90 && latency.p90 <= latency.p99, "{latency:?}");
+    let own: Vec<_> = mesh.nodes[&1].outbounds.outbounds();
+    assert_eq!(own.iter().map(|local| (&*local.service, &*local.transport)).collect::<Vec<_>>(), [(ECHO, "local")]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_call_that_is_given_up_ends_in_the_application() -> Outcome {
     let app = App::start().await?;
     let mesh = Mesh::start(&[&app]).await?;
