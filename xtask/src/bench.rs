@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: benchmarks, built optimised and run as programs of their own. One module a subject.
 
 mod gossip;
+mod rpc;
 mod table;
 mod targets;
 
@@ -13,7 +14,8 @@ use clap::Subcommand;
 pub(crate) enum Options {
     /// Measure picking a peer against the least it could cost and against tower, and keeping the health of peers.
     Peers(targets::Options),
-    /// Measure unary calls over our client and server against tonic's own, with mutual TLS: rate, latency, processor time.
+    /// Measure unary calls over our client and server against tonic's own, with mutual TLS: rate, latency, processor time;
+    /// and, as root, where packets get lost.
     Rpc(targets::Options),
     /// Measure a mesh of real processes: how fast news and deaths are seen by all, and what it costs.
     Gossip(gossip::Options),
@@ -26,7 +28,7 @@ pub(crate) enum Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     match options {
         Options::Peers(options) => targets::run(targets::PEERS, options),
-        Options::Rpc(options) => targets::run(targets::RPC, options),
+        Options::Rpc(options) => rpc::run(options),
         Options::Gossip(options) => gossip::run(options),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -178,11 +178,11 @@ async fn answer(
     let meter = MessageMeter::of(&head.headers, link.profile().max_send_bytes);
     let body = RequestBody::begin(body, meter).await?;
     let deadline = own.or_else(|| link.profile().head_timeout.map(|timeout| Deadline::after(timeout, now)));
-    let endpoint = link.target().endpoint.clone();
-    let call = Call { link, head, deadline: own };
-    let Some(deadline) = deadline else { return Ok((call.run(body, span).await?, None)) };
+    let call = Call { link: Arc::clone(&link), head, deadline: own };
+    let running = pin!(call.run(body, span));
+    let Some(deadline) = deadline else { return Ok((running.await?, None)) };
     let mut timer = Timer::new(deadline);
-    let answer = timer.bound(&endpoint, call.run(body, span)).await;
+    let answer = timer.bound(&link.target().endpoint, running).await;
     // The caller's own deadline is for the body too.
     Ok((answer?, own.map(|_deadline| timer)))
 }

@@ -1,7 +1,7 @@
 //! How long a call may take.
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -85,13 +85,13 @@ impl Timer {
         Self { sleep: Box::pin(sleep_until(deadline.at)), given: deadline.given }
     }
 
-    /// Does `work` for a call to `endpoint`, as long as there is time.
+    /// Does `work` for a call to `endpoint`, as long as there is time. It takes the work where it is: moved in here, it would make
+    /// the future of each call twice as large.
     pub(crate) async fn bound<T>(
         &mut self,
         endpoint: &Endpoint,
-        work: impl Future<Output = Result<T, Arc<FactoryError>>>,
+        mut work: Pin<&mut impl Future<Output = Result<T, Arc<FactoryError>>>>,
     ) -> Result<T, Arc<FactoryError>> {
-        let mut work = pin!(work);
         poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Ready(done) => Poll::Ready(done),
             Poll::Pending => {

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use h3::error::{Code, ConnectionError};
 use h3::frame::FrameStream;
 use h3::stream::BufRecvStream;
-use h3_transport::{Connection, Stream};
+use h3_transport::{Connection, Stream, WhenStopped};
 use quinn::VarInt;
 use tokio::time::{sleep, timeout};
 
@@ -105,16 +106,27 @@ impl<S: Serve> Serving<S> {
                 () = &mut end => return Ok(()),
                 accepted = accept(&mut self.http3) => accepted?,
             };
-            let Some(stream) = accepted else { return Ok(()) };
-            self.begin(stream);
+            let Some(mut stream) = accepted else { return Ok(()) };
+            // Handlers of requests that came together may run side by side. The last one, and so each of a client that calls one
+            // after the other, begins right here: it takes a wake-up, often of another processor, to begin elsewhere.
+            while let Some(another) = accept(&mut self.http3).now_or_never() {
+                let answering = self.answering(stream);
+                self.answers.begin(answering);
+                match another? {
+                    Some(another) => stream = another,
+                    None => return Ok(()),
+                }
+            }
+            let answering = self.answering(stream);
+            self.answers.begin_here(answering).await;
         }
     }
 
-    fn begin(&mut self, stream: Stream) {
+    fn answering(&mut self, stream: Stream) -> impl Future<Output = Option<WhenStopped>> + use<S> {
         self.has_accepted = true;
         let stopped = stream.when_stopped();
         let resolver = self.http3.create_resolver(FrameStream::new(BufRecvStream::new(stream)));
-        self.answers.begin(request::serve(resolver, stopped, Arc::clone(&self.calls), self.head_timeout));
+        request::serve(resolver, stopped, Arc::clone(&self.calls), self.head_timeout)
     }
 
     /// Finishes what is under way, and has the client send the rest elsewhere.

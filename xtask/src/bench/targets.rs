@@ -12,9 +12,6 @@ pub(super) type Target = (&'static str, &'static str);
 /// What choosing a peer costs, and what keeping its health does.
 pub(super) const PEERS: &[Target] = &[("peers-core", "peers"), ("peer-health", "health")];
 
-/// What a call costs.
-pub(super) const RPC: &[Target] = &[("grpc-client-factory", "rpc")];
-
 /// What to do with the figures.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -32,6 +29,14 @@ pub(super) fn run(targets: &[Target], options: &Options) -> anyhow::Result<ExitC
     for (package, bench) in targets {
         table.add(&stdout_of(&mut cargo(["bench", "--quiet", "--package", package, "--bench", bench]))?)?;
     }
+    conclude(&table, options)
+}
+
+/// Prints the table, and what is wrong with it.
+///
+/// # Errors
+/// When the system does not say what machine this is.
+pub(super) fn conclude(table: &Table, options: &Options) -> anyhow::Result<ExitCode> {
     println!("machine: {}\n\n{table}", machine()?);
     let broken = table.broken();
     for row in &broken {

@@ -34,6 +34,15 @@ impl Faults {
         self.apply(&rules("loss", &[], &[format!("meta l4proto udp numgen random mod 100 < {percent} drop")]))
     }
 
+    /// Drops this share of all packets, streams' as well as datagrams, at everybody who receives one.
+    ///
+    /// # Errors
+    /// nftables refuses.
+    pub(crate) fn lose_of_all(&self, percent: u8) -> anyhow::Result<()> {
+        let rule = format!("meta l4proto {{ tcp, udp }} numgen random mod 100 < {percent} drop");
+        self.apply(&rules("loss", &[], &[rule]))
+    }
+
     /// Cuts the two halves off from each other, streams that are open included.
     ///
     /// # Errors

@@ -6,8 +6,11 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its figures")]
 
 mod client;
+mod connections;
 mod contest;
-mod cpu;
+mod loss;
+mod observe;
+mod process;
 mod report;
 mod rounds;
 mod serve;
@@ -16,7 +19,8 @@ mod servers;
 use std::process::ExitCode;
 
 use client::Client;
-use contest::{CONTESTS, SETTINGS};
+use contest::{BALANCED, BALANCED_SETTINGS, CONTESTS, Contest, SETTINGS, Setting};
+use observe::Observed;
 use report::Row;
 use rounds::Effort;
 use servers::Servers;
@@ -28,6 +32,9 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Threads that carry the calls, in each of the two processes.
 const THREADS: usize = 2;
 
+/// Says that contests run alone; their name follows, or a part of it.
+const ALONE: &str = "--alone";
+
 fn main() -> Result<ExitCode, BoxError> {
     let args: Vec<String> = std::env::args().collect();
     let given = |flag: &str| args.iter().any(|arg| arg == flag);
@@ -36,10 +43,20 @@ fn main() -> Result<ExitCode, BoxError> {
     }
     if !given("--bench") {
         // As a test target, without `cargo bench`: that everything runs is all that can be said.
-        return compare(Effort::Try, |_| {}).map(|_| ExitCode::SUCCESS);
+        return compare_all(Effort::Try, |_| {}).map(|_| ExitCode::SUCCESS);
     }
     println!("{}", report::header());
-    let rows = compare(Effort::Measure, |row| println!("{row}"))?;
+    if let Some(name) = args.iter().skip_while(|arg| *arg != ALONE).nth(1) {
+        return run_alone(name).map(|()| ExitCode::SUCCESS);
+    }
+    let show = |row: &Row| println!("{row}");
+    let rows = if given(loss::FLAG) {
+        let rows = loss::rows(&Authority::new()?, &runtime()?)?;
+        rows.iter().for_each(show);
+        rows
+    } else {
+        compare_all(Effort::Measure, show)?
+    };
     let broken: Vec<&Row> = rows.iter().filter(|row| row.is_broken()).collect();
     if !given("--check") || broken.is_empty() {
         return Ok(ExitCode::SUCCESS);
@@ -49,18 +66,51 @@ fn main() -> Result<ExitCode, BoxError> {
 }
 
 /// Runs all contests of all settings, and shows the figures as they come.
-fn compare(effort: Effort, show: impl Fn(&Row)) -> Result<Vec<Row>, BoxError> {
+fn compare_all(effort: Effort, show: impl Fn(&Row)) -> Result<Vec<Row>, BoxError> {
+    let mut rows = compare(CONTESTS, &SETTINGS, Observed::No, (effort, &show))?;
+    let connections = connections::rows(&Authority::new()?, &runtime()?, effort)?;
+    connections.iter().for_each(&show);
+    rows.extend(connections);
+    // What is observed stays so until the process ends.
+    observe::begin()?;
+    rows.extend(compare(BALANCED, &BALANCED_SETTINGS, Observed::Yes, (effort, &show))?);
+    Ok(rows)
+}
+
+/// Runs the bare contests whose names have `name` in them, one after the other: for who wants to look at one with a profiler.
+fn run_alone(name: &str) -> Result<(), BoxError> {
     let (authority, runtime) = (Authority::new()?, runtime()?);
-    let servers = Servers::start(&authority)?;
+    let servers = Servers::start(&authority, Observed::No)?;
+    for (setting, contest) in SETTINGS.iter().flat_map(|setting| CONTESTS.iter().map(move |contest| (setting, contest)))
+    {
+        if !report::title(contest, *setting).contains(name) {
+            continue;
+        }
+        let clients = [runtime.block_on(Client::connect(contest.route, &authority, &servers))?];
+        let taken = rounds::take_turns(&clients, *setting, servers.process(), Effort::Measure);
+        let rows = report::rows(std::slice::from_ref(contest), *setting, &runtime.block_on(taken)?);
+        rows.iter().for_each(|row| println!("{row}"));
+    }
+    Ok(())
+}
+
+fn compare(
+    contests: &[Contest],
+    settings: &[Setting],
+    observed: Observed,
+    (effort, show): (Effort, &impl Fn(&Row)),
+) -> Result<Vec<Row>, BoxError> {
+    let (authority, runtime) = (Authority::new()?, runtime()?);
+    let servers = Servers::start(&authority, observed)?;
     let mut clients = Vec::new();
-    for contest in CONTESTS {
+    for contest in contests {
         clients.push(runtime.block_on(Client::connect(contest.route, &authority, &servers))?);
     }
     let mut all = Vec::new();
-    for setting in SETTINGS {
-        let taken = runtime.block_on(rounds::take_turns(&clients, setting, servers.process(), effort))?;
-        let rows = report::rows(setting, &taken);
-        rows.iter().for_each(&show);
+    for setting in settings {
+        let taken = runtime.block_on(rounds::take_turns(&clients, *setting, servers.process(), effort))?;
+        let rows = report::rows(contests, *setting, &taken);
+        rows.iter().for_each(show);
         all.extend(rows);
     }
     Ok(all)

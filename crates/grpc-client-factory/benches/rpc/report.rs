@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::contest::{BASE, CONTESTS, Contest, Setting};
+use crate::contest::{BASE, Contest, Setting};
 use crate::rounds::Turn;
 
 const BROKEN: &str = "BROKEN";
@@ -13,6 +13,17 @@ const BROKEN: &str = "BROKEN";
 pub(crate) struct Row([String; 5]);
 
 impl Row {
+    /// Makes a row of a ratio that has to keep within a bound; without a ratio, of a figure alone.
+    pub(crate) fn new(name: String, measured: String, compared: String, ratio: Option<f64>, bound: Bound) -> Self {
+        let [limit, verdict] = ratio.map_or_else(Default::default, |ratio| judge(ratio, bound));
+        Self([name, measured, compared, limit, verdict])
+    }
+
+    /// Makes a row of a figure that has a limit of its own.
+    pub(crate) fn held(name: String, measured: String, holds: bool, limit: String) -> Self {
+        Self([name, measured, String::new(), limit, verdict(holds)])
+    }
+
     /// Returns whether it says that a limit does not hold.
     pub(crate) fn is_broken(&self) -> bool {
         self.0.iter().any(|cell| cell == BROKEN)
@@ -33,13 +44,19 @@ pub(crate) fn header() -> String {
 }
 
 /// Returns what the contests have shown, a row for each measure.
-pub(crate) fn rows(setting: Setting, taken: &[Vec<Turn>]) -> Vec<Row> {
+pub(crate) fn rows(contests: &[Contest], setting: Setting, taken: &[Vec<Turn>]) -> Vec<Row> {
     let Some(base) = taken.first() else { return Vec::new() };
     let rows_of = |(contest, turns): (&Contest, &Vec<Turn>)| {
         let measures = measures(contest, setting);
         measures.map(|measure| row(&measure, contest, setting, (turns, base)))
     };
-    CONTESTS.iter().zip(taken).flat_map(rows_of).collect()
+    contests.iter().zip(taken).flat_map(rows_of).collect()
+}
+
+/// Returns the name of a contest at a setting.
+pub(crate) fn title(contest: &Contest, setting: Setting) -> String {
+    let Setting { bytes, at_once } = setting;
+    format!("{bytes} B, {at_once} at once: {}", contest.name)
 }
 
 /// Something that is read from a turn.
@@ -52,7 +69,7 @@ struct Measure {
 
 /// Where the ratio to the first contest has to be.
 #[derive(Debug, Clone, Copy)]
-enum Bound {
+pub(crate) enum Bound {
     AtLeast(Option<f64>),
     AtMost(Option<f64>),
 }
@@ -69,21 +86,23 @@ fn measures(contest: &Contest, setting: Setting) -> [Measure; 4] {
 }
 
 fn row(measure: &Measure, contest: &Contest, setting: Setting, (turns, base): (&[Turn], &[Turn])) -> Row {
-    let Setting { bytes, at_once } = setting;
-    let name = format!("{bytes} B, {at_once} at once: {}: {}", contest.name, measure.name);
+    let name = format!("{}: {}", title(contest, setting), measure.name);
     let measured = (measure.shown)(middle(turns.iter().map(measure.of)).1);
     if contest.name == BASE {
-        return Row([name, measured, String::new(), String::new(), String::new()]);
+        return Row::new(name, measured, String::new(), None, measure.bound);
     }
     let ratios = turns.iter().zip(base).map(|(own, base)| (measure.of)(own) / (measure.of)(base));
     let (least, ratio, most) = middle(ratios);
-    let [limit, verdict] = judge(ratio, measure.bound);
-    Row([name, measured, format!("{ratio:.2} ({least:.2} to {most:.2}) x {BASE}"), limit, verdict])
+    let compared = format!("{ratio:.2} ({least:.2} to {most:.2}) x {BASE}");
+    Row::new(name, measured, compared, Some(ratio), measure.bound)
+}
+
+fn verdict(holds: bool) -> String {
+    if holds { "ok" } else { BROKEN }.to_owned()
 }
 
 /// Returns the limit and the verdict.
 fn judge(ratio: f64, bound: Bound) -> [String; 2] {
-    let verdict = |holds: bool| if holds { "ok" } else { BROKEN }.to_owned();
     match bound {
         Bound::AtLeast(Some(least)) => [format!(">= {least:.2} x"), verdict(ratio >= least)],
         Bound::AtMost(Some(most)) => [format!("<= {most:.2} x"), verdict(ratio <= most)],
@@ -99,6 +118,7 @@ fn middle(figures: impl Iterator<Item = f64>) -> (f64, f64, f64) {
     (at(0), at(sorted.len() / 2), at(sorted.len().saturating_sub(1)))
 }
 
-fn time(nanos: f64) -> String {
+/// Returns nanoseconds in a unit that suits them.
+pub(crate) fn time(nanos: f64) -> String {
     format!("{:.1?}", Duration::from_secs_f64(nanos / 1e9))
 }

@@ -11,7 +11,7 @@ use tonic::Status;
 use crate::BoxError;
 use crate::client::Client;
 use crate::contest::Setting;
-use crate::cpu;
+use crate::process::cpu_of;
 
 const ROUNDS: usize = 9;
 /// How long a turn is measured: hundreds of times what the kernel lets a thread run.
@@ -65,7 +65,7 @@ pub(crate) async fn take_turns(
 }
 
 async fn measured(time: Duration, client: &Client, setting: Setting, servers: u32) -> Result<Turn, BoxError> {
-    let cpu = || -> Result<Duration, std::io::Error> { Ok(cpu::used_by(std::process::id())? + cpu::used_by(servers)?) };
+    let cpu = || -> Result<Duration, std::io::Error> { Ok(cpu_of(std::process::id())? + cpu_of(servers)?) };
     let (cpu_before, start) = (cpu()?, Instant::now());
     let mut nanos = call_for(time, client, setting).await?;
     let (elapsed, cpu_after) = (start.elapsed(), cpu()?);

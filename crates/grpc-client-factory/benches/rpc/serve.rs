@@ -17,7 +17,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-use crate::BoxError;
+use crate::{BoxError, observe};
 
 /// Says that this process is to serve.
 pub(crate) const FLAG: &str = "--serve";
@@ -28,23 +28,33 @@ pub(crate) const CERTIFICATE: &str = "RPC_BENCH_CERTIFICATE";
 pub(crate) const KEY: &str = "RPC_BENCH_KEY";
 pub(crate) const TRUST_BUNDLE: &str = "RPC_BENCH_TRUST_BUNDLE";
 
+/// Says that metrics are kept and spans are made.
+pub(crate) const OBSERVED: &str = "RPC_BENCH_OBSERVED";
+
+/// Largest message either way.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
 /// Bytes of one call that may be on their way: tonic's channel and server get what ours have by default.
 pub(crate) const STREAM_WINDOW: u32 = 1 << 20;
 /// The same for all calls of a connection.
 pub(crate) const CONNECTION_WINDOW: u32 = 256 << 20;
 
-const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// Prints where tonic's server and ours listen, and serves until the standard input ends.
+/// Prints where tonic's server and ours listen, and the port at which ours listens on all addresses, and serves until the standard input ends.
 pub(crate) fn until_nobody_listens() -> Result<(), BoxError> {
     let runtime = crate::runtime()?;
+    if std::env::var_os(OBSERVED).is_some() {
+        observe::begin()?;
+    }
     let credentials = Arc::new(credentials()?);
     let mut tasks = JoinSet::new();
-    let (tonic, mesh) = runtime.block_on(async {
+    let (tonic, mesh, anywhere) = runtime.block_on(async {
         let tonic = serve_tonic(Arc::clone(&credentials), &mut tasks).await?;
-        Ok::<_, BoxError>((tonic, serve_mesh(credentials, &mut tasks)?))
+        let mesh = serve_mesh(HERE, Arc::clone(&credentials), &mut tasks)?;
+        Ok::<_, BoxError>((tonic, mesh, serve_mesh(Ipv4Addr::UNSPECIFIED, credentials, &mut tasks)?.port()))
     })?;
-    println!("{tonic} {mesh}");
+    println!("{tonic} {mesh} {anywhere}");
     io::copy(&mut io::stdin(), &mut io::sink())?;
     Ok(())
 }
@@ -57,7 +67,7 @@ fn credentials() -> Result<Credentials, BoxError> {
 
 /// Starts tonic's own server behind the same TLS.
 async fn serve_tonic(credentials: Arc<Credentials>, tasks: &mut JoinSet<()>) -> Result<SocketAddr, BoxError> {
-    let listener = TcpListener::bind(ANY).await?;
+    let listener = TcpListener::bind((HERE, 0)).await?;
     let address = listener.local_addr()?;
     let tls = TlsAcceptor::from(live_server_config(credentials, &[b"h2"]));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -65,15 +75,20 @@ async fn serve_tonic(credentials: Arc<Credentials>, tasks: &mut JoinSet<()>) -> 
     let server = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .add_service(EchoServer::new(EchoService::default()));
+        .add_service(echo());
     tasks.spawn(async move { server.serve_with_incoming(handshakes).await.expect("serves until the process ends") });
     Ok(address)
 }
 
-fn serve_mesh(credentials: Arc<Credentials>, tasks: &mut JoinSet<()>) -> Result<SocketAddr, BoxError> {
-    let server = mesh_server::Server::bind(Options { address: ANY, ..Options::default() }, credentials)?;
+fn echo() -> EchoServer<EchoService> {
+    let echo = EchoServer::new(EchoService::default());
+    echo.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+fn serve_mesh(at: Ipv4Addr, credentials: Arc<Credentials>, tasks: &mut JoinSet<()>) -> Result<SocketAddr, BoxError> {
+    let server = mesh_server::Server::bind(Options { address: (at, 0).into(), ..Options::default() }, credentials)?;
     let address = server.local_addr();
-    let routes = Routes::new(EchoServer::new(EchoService::default()));
+    let routes = Routes::new(echo());
     tasks.spawn(async move {
         server.run(routes, CancellationToken::new()).await;
     });

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use identity::ExpectedPeer;
 use test_authority::{Authority, Holder};
 
+use crate::observe::Observed;
 use crate::{BoxError, serve};
 
 /// A running process of servers. It ends when this is dropped, or this process is gone.
@@ -17,13 +18,19 @@ pub(crate) struct Servers {
     pub(crate) tonic: SocketAddr,
     /// Where mesh-server does, on TCP and UDP.
     pub(crate) mesh: SocketAddr,
+    /// The port at which mesh-server listens on all addresses of this machine.
+    pub(crate) anywhere: u16,
 }
 
 impl Servers {
     /// Starts this program once more, and waits until it serves.
-    pub(crate) fn start(authority: &Authority) -> Result<Self, BoxError> {
+    pub(crate) fn start(authority: &Authority, observed: Observed) -> Result<Self, BoxError> {
         let issued = authority.issue(&Holder::new(serve::NODE))?;
-        let mut process = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        if observed == Observed::Yes {
+            command.env(serve::OBSERVED, "1");
+        }
+        let mut process = command
             .arg(serve::FLAG)
             .env(serve::CERTIFICATE, issued.certificate_pem())
             .env(serve::KEY, issued.key_pem())
@@ -35,8 +42,10 @@ impl Servers {
         let output = process.stdout.take().ok_or("the servers have no output")?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
-        let (tonic, mesh) = line.trim().split_once(' ').ok_or("the servers have not started")?;
-        Ok(Self { tonic: tonic.parse()?, mesh: mesh.parse()?, process })
+        let [tonic, mesh, anywhere] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+            return Err("the servers have not started".into());
+        };
+        Ok(Self { tonic: tonic.parse()?, mesh: mesh.parse()?, anywhere: anywhere.parse()?, process })
     }
 
     /// Returns the process's number.

@@ -1,5 +1,6 @@
 //! One call, made with one peer after the other until one answers.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -175,7 +176,7 @@ impl Attempts<'_> {
         self.span.goes_to(&channel.target().endpoint);
         let head = channel.head(self.parts.method.clone(), &self.parts.uri, headers);
         let call = Call { link: Arc::clone(channel.link()), head, deadline: self.own };
-        let sent = call.attempt(body);
+        let sent = pin!(call.attempt(body));
         let answer = match timer {
             Some(timer) => timer.bound(&channel.target().endpoint, sent).await,
             None => sent.await,

@@ -1,6 +1,8 @@
 //! The answers of one connection, until the client has them.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::Poll;
 
 use futures_util::FutureExt as _;
 use h3_transport::WhenStopped;
@@ -28,8 +30,26 @@ impl Answers {
         Self { under_way: JoinSet::new(), unacknowledged: VecDeque::new(), look_at: LOOK_AT }
     }
 
+    /// Begins an answer in a task of its own.
     pub(crate) fn begin(&mut self, answering: impl Future<Output = Option<WhenStopped>> + Send + 'static) {
-        self.under_way.spawn(answering);
+        // Boxed here, it is moved once; a task is handed on several times until it lies where it stays.
+        self.under_way.spawn(Box::pin(answering));
+        self.look();
+    }
+
+    /// Begins an answer in this task, and leaves it to one of its own only if it has to wait for something. One that does not has
+    /// then been sent without waking anybody.
+    pub(crate) async fn begin_here(&mut self, answering: impl Future<Output = Option<WhenStopped>> + Send + 'static) {
+        let mut answering = Box::pin(answering);
+        match poll_fn(|cx| Poll::Ready(answering.as_mut().poll(cx))).await {
+            Poll::Ready(ended) => self.unacknowledged.extend(ended),
+            Poll::Pending => drop(self.under_way.spawn(answering)),
+        }
+        self.look();
+    }
+
+    /// Looks which of them have ended and arrived.
+    fn look(&mut self) {
         while let Some(ended) = self.under_way.try_join_next() {
             self.unacknowledged.extend(unless_panicked(ended));
         }

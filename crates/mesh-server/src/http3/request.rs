@@ -50,8 +50,9 @@ pub(crate) async fn serve<S: Serve>(
     let timing = Arc::clone(begun.timing());
     let body = Body::http3(RequestBody::new(receiver, Arc::clone(&timing)));
     let answering = async { send(&mut sender, calls.answer(begun, body).await).await };
-    // Whatever comes first, what else is under way for the call is dropped.
+    // Whatever comes first, what else is under way for the call is dropped. An answer that is ready needs no look at the rest.
     tokio::select! {
+        biased;
         sent = answering => match sent {
             Ok(()) => return Some(stopped),
             Err(error) => tracing::debug!(peer = ?calls.peer, error = &error as &dyn std::error::Error, "an answer broke off"),

@@ -1,0 +1,119 @@
+//! What it costs to have connections: to make them, and to keep them while nothing happens.
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::id;
+use std::time::{Duration, Instant};
+
+use grpc_client_factory::{ChannelFactory as _, ClientFactory, Http3Mode, Target};
+use test_authority::Authority;
+use test_rpc::rpc::EchoRequest;
+use tokio::runtime::Runtime;
+use tokio::time::sleep;
+
+use crate::BoxError;
+use crate::client::{PROFILE, factory, of};
+use crate::process::{cpu_of, memory_of};
+use crate::report::{Bound, Row, time};
+use crate::rounds::Effort;
+use crate::servers::{Servers, expected};
+
+/// Connections of each protocol.
+const CONNECTIONS: u8 = 200;
+/// How long they are left alone.
+const REST: Duration = Duration::from_secs(5);
+
+const HTTP2: Kind = Kind { name: "HTTP/2", mode: Http3Mode::Off };
+const HTTP3: Kind = Kind { name: "HTTP/3", mode: Http3Mode::Only };
+
+#[derive(Clone, Copy)]
+struct Kind {
+    name: &'static str,
+    mode: Http3Mode,
+}
+
+/// What the connections of one protocol have shown.
+struct Shown {
+    /// Time to the first answer, in nanoseconds, the median.
+    first_answer: f64,
+    /// Processor time of both sides a connection, the first call included, in nanoseconds.
+    cpu: f64,
+    /// Memory of the client and of the server a connection, in bytes.
+    memory: [f64; 2],
+    /// Share of a core that both sides take while nothing is called.
+    idle: f64,
+}
+
+/// Makes connections of both protocols and keeps them.
+///
+/// # Errors
+/// A call fails.
+pub(crate) fn rows(authority: &Authority, runtime: &Runtime, effort: Effort) -> Result<Vec<Row>, BoxError> {
+    let servers = Servers::start(authority, crate::observe::Observed::No)?;
+    let credentials = authority.credentials("client")?;
+    let (count, rest) = if effort == Effort::Measure { (CONNECTIONS, REST) } else { (2, Duration::ZERO) };
+    // None is closed before all are measured: what one gives back would be what the next one takes.
+    let mut kept = Vec::new();
+    let mut shown = |kind: Kind| {
+        let factory = factory(credentials.clone(), kind.mode)?;
+        kept.push(factory.clone());
+        runtime.block_on(measured(&factory, &servers, count, rest))
+    };
+    let (http2, http3) = (shown(HTTP2)?, shown(HTTP3)?);
+    Ok(of_kind(HTTP2, &http2, None).into_iter().chain(of_kind(HTTP3, &http3, Some(&http2))).collect())
+}
+
+async fn measured(factory: &ClientFactory, servers: &Servers, count: u8, rest: Duration) -> Result<Shown, BoxError> {
+    let both = [id(), servers.process()];
+    let used = || -> Result<Duration, BoxError> { Ok(cpu_of(id())? + cpu_of(servers.process())?) };
+    let (memory_before, cpu_before) = (both.map(memory_of), used()?);
+    let mut answers = Vec::new();
+    for number in 1..=count {
+        // An address of its own is a connection of its own.
+        let address = SocketAddr::from((Ipv4Addr::new(127, 0, 2, number), servers.anywhere));
+        let mut client = of(factory.channel(&Target::new(address.into(), expected()?), PROFILE)?);
+        let begun = Instant::now();
+        client.unary(EchoRequest::default()).await?;
+        answers.push(begun.elapsed().as_nanos() as f64);
+    }
+    let (cpu_after, memory_after) = (used()?, both.map(memory_of));
+    sleep(rest).await;
+    let idle = (used()?.saturating_sub(cpu_after)).as_secs_f64() / rest.as_secs_f64();
+    answers.sort_unstable_by(f64::total_cmp);
+    let count = f64::from(count);
+    let [[client_before, server_before], [client_after, server_after]] = [memory_before, memory_after];
+    Ok(Shown {
+        first_answer: answers.get(answers.len() / 2).copied().unwrap_or(f64::NAN),
+        cpu: cpu_after.saturating_sub(cpu_before).as_nanos() as f64 / count,
+        memory: [(client_after? - client_before?) / count, (server_after? - server_before?) / count],
+        idle,
+    })
+}
+
+/// Returns the rows of one protocol; what is compared is compared with the other.
+fn of_kind(kind: Kind, shown: &Shown, base: Option<&Shown>) -> Vec<Row> {
+    let row = |name: &str, measured: String, ratio: Option<f64>, bound: Bound| {
+        let compared = ratio.map_or_else(String::new, |ratio| format!("{ratio:.2} x HTTP/2"));
+        Row::new(format!("a connection of {}: {name}", kind.name), measured, compared, ratio, bound)
+    };
+    let memory_max = if base.is_some() { 140.0 } else { 60.0 };
+    let memory = |side: &str, bytes: f64| {
+        let kib = bytes / 1024.0;
+        let name = format!("a connection of {}: memory, {side}", kind.name);
+        Row::held(name, format!("{kib:.0} KiB"), kib <= memory_max, format!("<= {memory_max:.0} KiB"))
+    };
+    let [client, server] = shown.memory;
+    let idle = format!("{CONNECTIONS} idle connections of {}: processor", kind.name);
+    vec![
+        row(
+            "first answer",
+            time(shown.first_answer),
+            base.map(|base| shown.first_answer / base.first_answer),
+            Bound::AtMost(Some(1.7)),
+        ),
+        row("CPU until then", time(shown.cpu), base.map(|base| shown.cpu / base.cpu), Bound::AtMost(Some(1.8))),
+        memory("client", client),
+        memory("server", server),
+        Row::held(idle, format!("{:.2} % of a core", shown.idle * 100.0), shown.idle <= 0.003, "<= 0.3 %".to_owned()),
+    ]
+}
