@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::id;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use grpc_client_factory::{ChannelFactory as _, ClientFactory, Http3Mode, Target};
@@ -53,13 +54,10 @@ pub(crate) fn rows(authority: &Authority, runtime: &Runtime, effort: Effort) -> 
     let credentials = authority.credentials("client")?;
     let (count, rest) = if effort == Effort::Measure { (CONNECTIONS, REST) } else { (2, Duration::ZERO) };
     // None is closed before all are measured: what one gives back would be what the next one takes.
-    let mut kept = Vec::new();
-    let mut shown = |kind: Kind| {
-        let factory = factory(credentials.clone(), kind.mode)?;
-        kept.push(factory.clone());
-        runtime.block_on(measured(&factory, &servers, count, rest))
-    };
-    let (http2, http3) = (shown(HTTP2)?, shown(HTTP3)?);
+    let made = |kind: Kind| factory(Arc::clone(&credentials), kind.mode);
+    let (over_http2, over_http3) = (made(HTTP2)?, made(HTTP3)?);
+    let shown = |factory| runtime.block_on(measured(factory, &servers, count, rest));
+    let (http2, http3) = (shown(&over_http2)?, shown(&over_http3)?);
     Ok(of_kind(HTTP2, &http2, None).into_iter().chain(of_kind(HTTP3, &http3, Some(&http2))).collect())
 }
 
