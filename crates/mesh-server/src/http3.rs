@@ -107,18 +107,21 @@ impl<S: Serve> Serving<S> {
                 accepted = accept(&mut self.http3) => accepted?,
             };
             let Some(mut stream) = accepted else { return Ok(()) };
-            // Handlers of requests that came together may run side by side. The last one, and so each of a client that calls one
-            // after the other, begins right here: it takes a wake-up, often of another processor, to begin elsewhere.
-            while let Some(another) = accept(&mut self.http3).now_or_never() {
+            // Handlers of requests that come while others are under way may run side by side. Where a client calls one after the
+            // other, they begin right here: it takes a wake-up, often of another processor, to begin elsewhere.
+            let mut is_lone = self.answers.have_all_arrived();
+            while is_lone && let Some(another) = accept(&mut self.http3).now_or_never() {
                 let answering = self.answering(stream);
                 self.answers.begin(answering);
-                match another? {
-                    Some(another) => stream = another,
-                    None => return Ok(()),
-                }
+                let Some(another) = another? else { return Ok(()) };
+                (stream, is_lone) = (another, false);
             }
             let answering = self.answering(stream);
-            self.answers.begin_here(answering).await;
+            if is_lone {
+                self.answers.begin_here(answering).await;
+            } else {
+                self.answers.begin(answering);
+            }
         }
     }
 

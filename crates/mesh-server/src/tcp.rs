@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::audit::{Applicant, tls_reason};
-use crate::body::Body;
+use crate::body::{Body, BodyError};
 use crate::call::Begun;
 use crate::linger::Linger;
 use crate::options::Options;
@@ -116,18 +116,40 @@ async fn answer<S: Serve>(shared: &Shared<S>, tls: Tls, registered: &Registered,
     });
     let builder = builder(&shared.options, peer.protocol(), streams);
     let (io, outlet) = gather(Linger::new(tls));
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
-    tokio::pin!(connection);
+    let io = TokioIo::new(io);
+    let ended = if peer.protocol() == Protocol::Http2 {
+        // The other kind waits for the client's first byte, and HTTP/2 has nothing to upgrade to.
+        let connection = builder.serve_connection(io, service);
+        run(shared, peer, &outlet, connection, |connection| connection.graceful_shutdown()).await
+    } else {
+        let connection = builder.serve_connection_with_upgrades(io, service);
+        run(shared, peer, &outlet, connection, |connection| connection.graceful_shutdown()).await
+    };
+    match upgrades.take().filter(|_work| ended == Ended::Finished) {
+        Some(work) => go_on(shared, peer, work, &outlet).await,
+        None => ended,
+    }
+}
+
+/// Runs a connection to its end. When it is to leave, `leave` tells it so, and it has some time to finish its calls.
+async fn run<S, C: Future<Output = Result<(), BodyError>>>(
+    shared: &Shared<S>,
+    peer: &PeerIdentity,
+    outlet: &Outlet<Linger<Tls>>,
+    connection: C,
+    leave: impl FnOnce(Pin<&mut C>),
+) -> Ended {
+    let mut connection = pin!(connection);
     let leaving = tokio::select! {
-        ended = turns(connection.as_mut(), &outlet) => Some(ended),
+        ended = turns(connection.as_mut(), outlet) => Some(ended),
         () = shared.is_to_leave(peer) => None,
     };
     let ended = match leaving {
         Some(ended) => ended,
         None => {
             // hyper sends two GOAWAYs, a round trip apart: the first promises that all which comes meanwhile is served.
-            connection.as_mut().graceful_shutdown();
-            match timeout(shared.options.drain_timeout, turns(connection, &outlet)).await {
+            leave(connection.as_mut());
+            match timeout(shared.options.drain_timeout, turns(connection, outlet)).await {
                 Ok(ended) => ended,
                 Err(_elapsed) => return Ended::CutOff,
             }
@@ -136,10 +158,7 @@ async fn answer<S: Serve>(shared: &Shared<S>, tls: Tls, registered: &Registered,
     if let Err(error) = ended {
         tracing::debug!(?peer, error, "connection broke off");
     }
-    match upgrades.take() {
-        Some(work) => go_on(shared, peer, work, &outlet).await,
-        None => Ended::Finished,
-    }
+    Ended::Finished
 }
 
 /// Does what is to be done with a connection that is no longer HTTP, as long as the server does not stop.

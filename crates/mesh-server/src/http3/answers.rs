@@ -48,11 +48,28 @@ impl Answers {
         self.look();
     }
 
-    /// Looks which of them have ended and arrived.
-    fn look(&mut self) {
+    /// Returns whether the client has the answers to all that it has asked.
+    pub(crate) fn have_all_arrived(&mut self) -> bool {
+        self.collect();
+        // The latest is the last to arrive as a rule: where it has not, there is nothing more to look at.
+        while let Some(latest) = self.unacknowledged.back_mut() {
+            if latest.now_or_never().is_none() {
+                return false;
+            }
+            self.unacknowledged.pop_back();
+        }
+        self.under_way.is_empty()
+    }
+
+    fn collect(&mut self) {
         while let Some(ended) = self.under_way.try_join_next() {
             self.unacknowledged.extend(unless_panicked(ended));
         }
+    }
+
+    /// Looks which of them have ended, and now and then which have arrived.
+    fn look(&mut self) {
+        self.collect();
         if self.unacknowledged.len() >= self.look_at {
             self.unacknowledged.retain_mut(|answer| answer.now_or_never().is_none());
             // At most one look for each answer, however slow the path is.
