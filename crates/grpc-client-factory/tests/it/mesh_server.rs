@@ -146,6 +146,8 @@ async fn four_hundred_callers_take_turns_on_eight_streams_though_some_give_up() 
         let channel = mesh.channel_with(&Holder::new(CLIENT), mode, |profile| {
             (profile.http2.max_streams, profile.http3.max_streams) = (8, 8);
         });
+        // Once there is a connection, callers get their turns in the order in which they begin.
+        EchoClient::new(channel.clone()).unary(says("a")).await?;
         let mut callers = JoinSet::new();
         for number in 0..400 {
             let (mut client, echo) = (EchoClient::new(channel.clone()), mesh.echo.clone());
