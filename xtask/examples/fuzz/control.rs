@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
-use control_api::{Ports, Readiness};
+use control_api::{Drain, Ports, Readiness};
 use futures_util::FutureExt as _;
 use mesh_types::Membership;
 use peers_core::{MembershipView, VersionFuture};
@@ -19,6 +19,7 @@ use crate::hellos::start;
 #[derive(Debug)]
 pub(crate) struct Control {
     router: Router,
+    _drain: Drain,
 }
 
 /// Members that never change.
@@ -42,6 +43,8 @@ pub(crate) fn corpus() -> Vec<Vec<u8>> {
         "GET /control/lifecycle\n",
         "POST /control/labels\n{\"nodeId\":\"node-a\",\"labels\":{\"rack\":\"r1\",\"zone\":null}}",
         "POST /control/lifecycle\n{\"nodeId\":\"node-a\",\"lifecycle\":\"draining\"}",
+        "POST /control/upgrade/drain\n{\"timeoutMs\":1000}",
+        "GET /control/upgrade\n",
         "GET /readyz\n",
     ];
     requests.map(|request| request.as_bytes().to_vec()).to_vec()
@@ -50,15 +53,14 @@ pub(crate) fn corpus() -> Vec<Vec<u8>> {
 impl Control {
     pub(crate) fn new(now: Instant) -> anyhow::Result<Self> {
         let members = start("node-a", now)?.snapshot();
-        let ports = Ports {
-            members: Arc::new(Fixed(Arc::new(members))),
-            metrics: Arc::new(String::new),
-            readiness: Readiness::new("worker"),
-            lease_health: None,
-            labels: Some(Arc::new(|_| Box::pin(std::future::ready(Ok(()))))),
-            lifecycle: Some(Arc::new(|_| Box::pin(std::future::ready(Ok(()))))),
-        };
-        Ok(Self { router: control_api::router(ports) })
+        let readiness = Readiness::new("worker");
+        // Nobody empties the node: whoever asks for it waits.
+        let announce = Arc::new(|_| Box::pin(std::future::ready(Ok(()))) as _);
+        let (drain, handle) = Drain::new(Vec::new(), announce, readiness.clone());
+        let mut ports = Ports::new(Arc::new(Fixed(Arc::new(members))), Arc::new(String::new), readiness);
+        ports.labels = Some(Arc::new(|_| Box::pin(std::future::ready(Ok(())))));
+        ports.drain = Some(handle);
+        Ok(Self { router: control_api::router(ports), _drain: drain })
     }
 
     /// Sends a request, and says what became of it.

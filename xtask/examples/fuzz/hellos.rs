@@ -63,6 +63,8 @@ pub(crate) fn start(name: &str, now: Instant) -> anyhow::Result<Core> {
         labels: BTreeMap::from([("rack".to_owned(), "r1".to_owned())]),
         features: Features::OF_THIS_BUILD,
         lifecycle: NodeLifecycle::Active,
+        services: ["greeter".parse()?].into(),
+        rpc_endpoint: Some("10.0.0.2:7070".parse()?),
     };
     let local = LocalNode { id: node(name)?, boot_epoch: BootEpoch(1), metadata };
     Core::new(local, Options::default(), 7, now).context("the target's node")
