@@ -195,13 +195,15 @@ impl State {
         true
     }
 
-    /// Ends a connection that is still stalled while HTTP/2 works: its calls fail instead of waiting for their deadlines.
+    /// Ends a connection that is still stalled when it is known whether HTTP/2 works: its calls fail instead of waiting for their
+    /// deadlines.
     pub(crate) fn give_up_stalled(&mut self, now: Instant, stall: Duration) {
-        let works = self.http2.as_ref().is_some_and(|connection| connection.is_usable());
+        // That was tried when the stall was found. If it has failed, the server is gone.
+        let is_known = self.attempt.is_none();
         self.stalled = self.stalled.take().filter(|stalled| {
             let progress = stalled.connection.progress();
             let waits = stalled.connection.in_flight() > 0 && progress.is_some_and(|(rtt, _)| rtt == stalled.rtt);
-            let is_over = waits && works && now.duration_since(stalled.since) >= stall;
+            let is_over = waits && is_known && now.duration_since(stalled.since) >= stall;
             if is_over {
                 stalled.connection.cut();
             }
