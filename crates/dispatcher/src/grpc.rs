@@ -21,6 +21,16 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Option<&HeaderValue> {
     matches!(rest.first(), None | Some(b'+' | b';')).then_some(kind)
 }
 
+/// Returns an answer as it goes on to whoever has called. One whose head says how the call ended has no body, and has to end with
+/// its head: clients take an empty body after it for a broken answer.
+pub(crate) fn passed_on<B>(response: Response<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = bytes::Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
+    let is_over = response.headers().contains_key(tonic::Status::GRPC_STATUS);
+    response.map(|body| if is_over { Body::empty() } else { Body::new(body) })
+}
+
 /// Returns an answer that is a failure and nothing else.
 pub(crate) fn failure(status: &Status) -> Response<Body> {
     let mut response = Response::new(Body::empty());

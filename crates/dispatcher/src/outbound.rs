@@ -87,6 +87,14 @@ impl<S: PeerSource + fmt::Debug> Mesh for S {}
 #[derive(Clone)]
 pub struct Outbounds {
     inner: Arc<Inner>,
+    reach: Reach,
+}
+
+/// How far calls go that come in from outside of the mesh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Mesh,
+    Node,
 }
 
 struct Inner {
@@ -120,7 +128,14 @@ impl Outbounds {
         let channels = Channels::new(options.channels_max, options.idle_timeout);
         let inner = Arc::new(Inner { ports, options, choosers, directory: Directory::default(), channels });
         let task = OutboundsTask::begin(&inner, updates);
-        Ok((Self { inner }, task))
+        Ok((Self { inner, reach: Reach::Mesh }, task))
+    }
+
+    /// Returns a way out that leads to the services of this node and no further, unless the call was told to come by here: for
+    /// listeners by which the mesh is not to be entered.
+    #[must_use]
+    pub fn of_this_node(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), reach: Reach::Node }
     }
 
     /// Returns to how many services and nodes there are channels.
@@ -131,7 +146,7 @@ impl Outbounds {
 
     async fn route(&self, service: ServiceName, mut request: Request<Body>) -> Result<Response<Body>, Status> {
         let hop = Hop::read(request.headers())?;
-        let next = self.inner.next(&service, &hop)?;
+        let next = self.inner.next(&service, &hop, self.reach)?;
         hop.write(&self.inner.ports.node, &mut request);
         match next {
             Next::Mesh(whom) => self.inner.to_mesh(whom, request).await,
@@ -142,12 +157,13 @@ impl Outbounds {
 
 impl Inner {
     /// Says where a call goes, by where it comes from and what it asks for.
-    fn next(&self, service: &ServiceName, hop: &Hop) -> Result<Next, Status> {
+    fn next(&self, service: &ServiceName, hop: &Hop, reach: Reach) -> Result<Next, Status> {
         let node = &self.ports.node;
         let delegate = hop.delegate.as_ref().filter(|delegate| delegate.node != *node);
         let is_through = hop.delegate.is_some() && delegate.is_none();
+        let may_go_on = hop.may_go_on(is_through) && (reach == Reach::Mesh || is_through);
         let service = delegate.map(|delegate| &delegate.service).filter(|name| self.knows(name)).unwrap_or(service);
-        if let Some(by) = delegate.filter(|delegate| delegate.service != *service && hop.may_go_on(is_through)) {
+        if let Some(by) = delegate.filter(|delegate| delegate.service != *service && may_go_on) {
             return match self.directory.has_node(&by.node) {
                 true => Ok(Next::Mesh(Whom::Node(by.node.clone()))),
                 false => Err(failure::no_delegate(by)),
@@ -156,7 +172,7 @@ impl Inner {
         if self.ports.local.is_healthy(service) {
             return Ok(Next::Local(service.clone()));
         }
-        if !hop.may_go_on(is_through) {
+        if !may_go_on {
             return Err(failure::not_here(node, service));
         }
         match self.directory.serves(service) {
@@ -173,7 +189,7 @@ impl Inner {
         let channel = self.channels.get(&whom, || self.channel(&whom));
         let mut channel = channel.map_err(|error| failure::no_channel(&error))?;
         let response = channel.call(request).await.map_err(failure::of_call)?;
-        let mut response = response.map(Body::new);
+        let mut response = grpc::passed_on(response);
         // It is about another server than the one that our caller knows.
         response.headers_mut().remove(http::header::ALT_SVC);
         Ok(response)

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
@@ -26,6 +27,8 @@ use tower::{Service, ServiceExt as _};
 
 use super::endpoint::LocalEndpoint;
 use super::tasks::{Spawner, Tasks};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Most connections at a time; more wait in the system's queue.
 const CONNECTIONS_MAX: usize = 1024;
@@ -114,9 +117,10 @@ impl LocalListener {
     ///
     /// # Cancel safety
     /// Dropping the future closes the listener and all connections.
-    pub async fn run<S>(self, service: S, drain_timeout: Duration, shutdown: CancellationToken)
+    pub async fn run<S, B>(self, service: S, drain_timeout: Duration, shutdown: CancellationToken)
     where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+        S: Service<Request<Body>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let (slots, mut connections) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), JoinSet::new());
         loop {
@@ -185,7 +189,7 @@ impl Drop for SocketFile {
     }
 }
 
-fn serve<T, S>(
+fn serve<T, S, B>(
     stream: T,
     slot: OwnedSemaphorePermit,
     service: S,
@@ -193,7 +197,8 @@ fn serve<T, S>(
 ) -> impl Future<Output = ()> + Send
 where
     T: Read + Write + Send + Unpin + 'static,
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let tasks = Arc::new(Tasks::default());
     let mut builder = auto::Builder::new(Spawner(Arc::downgrade(&tasks)));

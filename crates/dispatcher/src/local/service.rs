@@ -15,6 +15,7 @@ use tonic::body::Body;
 use super::LocalServiceOptions;
 use super::health::HealthOptions;
 use super::link::{Link, SendError};
+use crate::grpc;
 use crate::status::Status;
 
 /// One service of this node.
@@ -66,7 +67,7 @@ impl Local {
     /// It cannot be reached, or has broken off before it began to answer.
     pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         match self.send(request).await {
-            Ok(response) => Ok(response.map(Body::new)),
+            Ok(response) => Ok(grpc::passed_on(response)),
             Err(error) => {
                 self.doubt.notify_one();
                 Err(self.failure(&error))

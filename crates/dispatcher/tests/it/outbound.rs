@@ -7,17 +7,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dispatcher::{
-    Code, Dispatcher, Forward as _, Front, HealthOptions, LocalEndpoint, LocalListener, LocalServiceOptions,
+    Body, Code, Dispatcher, Forward as _, Front, HealthOptions, LocalEndpoint, LocalListener, LocalServiceOptions,
     LocalServices, OutboundOptions, OutboundPorts, Outbounds, Readiness,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use grpc_client_factory::{Channel, ChannelFactory as _, ClientFactory, FactoryOptions, Target};
+use http_body::Body as _;
+use http_body_util::Full;
 use identity::ExpectedPeer;
 use mesh_server::{CancellationToken, Options, Server};
 use mesh_types::{
     BootEpoch, Features, Incarnation, Member, MemberState, MetadataVersion, NodeLifecycle, NodeMetadata, ServiceName,
 };
 use peers_core::{ChooserPorts, Peer, PeerSource, PeerUpdate, PeerUpdates};
+use prost::Message as _;
 use test_authority::Authority;
 use test_rpc::EchoService;
 use test_rpc::rpc::echo_client::EchoClient;
@@ -25,7 +28,7 @@ use test_rpc::rpc::echo_server::EchoServer;
 use test_rpc::rpc::{EchoReply, EchoRequest, Failure, StreamRequest, Summary};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep_until;
+use tokio::time::interval;
 use tonic::metadata::MetadataValue;
 use tonic::service::Routes;
 
@@ -33,6 +36,9 @@ use crate::fixture::{BoxError, Outcome, within};
 
 /// The name of the service of `test_rpc`, by which gRPC clients call it.
 const ECHO: &str = "omnirelay.test.v1.Echo";
+
+/// How often it is looked whether something has come to hold.
+const TICK: Duration = Duration::from_millis(5);
 
 /// What every node sees: all nodes. Each leaves itself out.
 #[derive(Debug, Clone)]
@@ -183,9 +189,10 @@ impl Mesh {
     /// Waits until a node knows, or does not know, who serves the service.
     async fn knows(&self, number: usize, knows: bool) -> Outcome {
         let (service, outbounds): (ServiceName, _) = (ECHO.parse()?, &self.nodes[&number].outbounds);
+        let mut ticks = interval(TICK);
         let wait = async {
             while outbounds.knows(&service) != knows {
-                sleep_until(tokio::time::Instant::now() + Duration::from_millis(5)).await;
+                ticks.tick().await;
             }
         };
         within("the news", wait).await;
@@ -298,6 +305,27 @@ async fn introspection_tells_of_the_peers_and_how_long_they_take() -> Outcome {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_a_failure_and_nothing_else_ends_with_its_head() -> Outcome {
+    let app = App::start().await?;
+    let mesh = Mesh::start(&[&app]).await?;
+    mesh.knows(0, true).await?;
+    let failure = Failure { code: 9, message: "not now".to_owned(), ..Failure::default() };
+    let message = EchoRequest { failure: Some(failure), ..says("a") }.encode_to_vec();
+    let mut framed = vec![0];
+    framed.extend(u32::try_from(message.len())?.to_be_bytes());
+    framed.extend(message);
+    for number in [0, 1] {
+        let body = Body::new(Full::from(framed.clone()));
+        let request = http::Request::post(format!("/{ECHO}/Unary")).header("content-type", "application/grpc");
+        let answer = mesh.nodes[&number].outbounds.forward(&ECHO.parse()?, request.body(body)?);
+        let answer = within("an answer", answer).await;
+        assert_eq!(answer.headers().get("grpc-status").map(|status| status.as_bytes()), Some(&b"9"[..]));
+        assert!(answer.body().is_end_stream(), "node-{number}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_call_that_is_given_up_ends_in_the_application() -> Outcome {
     let app = App::start().await?;
     let mesh = Mesh::start(&[&app]).await?;
@@ -396,9 +424,10 @@ async fn no_idempotent_call_fails_when_a_node_is_killed_under_load() -> Outcome 
         });
     }
     let reach = async |count: usize| {
+        let mut ticks = interval(TICK);
         let wait = async {
             while done.load(Ordering::Relaxed) < count {
-                sleep_until(tokio::time::Instant::now() + Duration::from_millis(5)).await;
+                ticks.tick().await;
             }
         };
         within("calls", wait).await;
