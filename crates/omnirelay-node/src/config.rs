@@ -16,12 +16,16 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dispatcher::{LocalEndpoint, ServiceName};
 use gossip::{Amount, Bound, Knob, KnobFacts};
 use identity::{CertificateFiles, FileOptions, StaleLists};
+use peers_core::ChooserSpec;
 use telemetry::LogFormat;
 
 use crate::chain::Chain;
@@ -61,6 +65,7 @@ pub(crate) struct Config {
     pub(crate) tls: TlsConfig,
     pub(crate) control: ControlConfig,
     pub(crate) state: StateConfig,
+    pub(crate) rpc: RpcConfig,
     pub(crate) log: LogConfig,
     pub(crate) traces: TracesConfig,
 }
@@ -101,6 +106,17 @@ pub(crate) struct StateConfig {
     pub(crate) directory: Option<PathBuf>,
 }
 
+/// `rpc.*`: calls between applications.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RpcConfig {
+    /// None are taken without it.
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) advertise_port: Option<NonZeroU16>,
+    pub(crate) local: Option<LocalEndpoint>,
+    pub(crate) chooser: ChooserSpec,
+    pub(crate) services: BTreeMap<ServiceName, LocalEndpoint>,
+}
+
 /// `log.*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogConfig {
@@ -137,6 +153,13 @@ impl Config {
                 plaintext: reader.value(keys::CONTROL_PLAINTEXT),
             },
             state: StateConfig { directory: reader.optional(keys::STATE_DIRECTORY) },
+            rpc: RpcConfig {
+                address: reader.optional(keys::RPC_ADDRESS),
+                advertise_port: reader.optional(keys::RPC_ADVERTISE_PORT),
+                local: reader.optional(keys::RPC_LOCAL),
+                chooser: reader.value(keys::RPC_CHOOSER),
+                services: reader.optional(keys::RPC_SERVICES).unwrap_or_default(),
+            },
             log: LogConfig { format: reader.value(keys::LOG_FORMAT), filter: reader.value(keys::LOG_FILTER) },
             traces: TracesConfig {
                 endpoint: reader.optional(keys::TRACES_ENDPOINT),
@@ -174,6 +197,12 @@ impl Config {
         let allowed = purpose == Purpose::RunInDev && self.control.address.ip().is_loopback();
         if self.control.enabled && self.control.plaintext && !allowed {
             problems.push(Problem::Plaintext { origin: settings.origin(keys::CONTROL_PLAINTEXT) });
+        }
+        let needs_address =
+            [(keys::RPC_LOCAL, self.rpc.local.is_some()), (keys::RPC_SERVICES, !self.rpc.services.is_empty())];
+        for (key, _) in needs_address.into_iter().filter(|(_, is_set)| *is_set && self.rpc.address.is_none()) {
+            let reason = "it needs `rpc.address`, by which calls come and go".to_owned();
+            problems.push(Problem::Unfit { origin: settings.origin(key), key: key.path, reason });
         }
         let tls = [
             (keys::CERTIFICATE, "the PEM file of this node's certificate chain"),

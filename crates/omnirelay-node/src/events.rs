@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use clap::ValueEnum;
+use dispatcher::LocalEndpoint;
 use gossip::{CorrelationId, Event, Events, Happened, Missed, UserEvent};
 use mesh_types::{Member, NodeId};
 use nix::time::{ClockId, clock_gettime};
@@ -35,6 +36,12 @@ enum Said<'a> {
         gossip: Option<SocketAddr>,
         #[serde(skip_serializing_if = "Option::is_none")]
         control: Option<SocketAddr>,
+        /// Where it takes calls.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rpc: Option<SocketAddr>,
+        /// Where applications of this machine call it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        local: Option<String>,
     },
     Up {
         #[serde(flatten)]
@@ -160,8 +167,10 @@ impl EventLines {
         node_id: &NodeId,
         gossip: Option<SocketAddr>,
         control: Option<SocketAddr>,
+        (rpc, local): (Option<SocketAddr>, Option<&LocalEndpoint>),
     ) -> io::Result<()> {
-        self.push(Instant::now(), Said::Ready { node_id: node_id.as_str(), gossip, control })?;
+        let local = local.map(LocalEndpoint::to_string);
+        self.push(Instant::now(), Said::Ready { node_id: node_id.as_str(), gossip, control, rpc, local })?;
         self.flush()
     }
 

@@ -10,6 +10,7 @@ mod events;
 mod health;
 mod node;
 mod node_secret;
+mod rpc;
 mod run;
 mod signals;
 mod standalone;

@@ -4,10 +4,13 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant, SystemTime};
 
-use control_api::{Drain, DrainHandle, Limits, Ports, Readiness, Security, Server};
+use control_api::{Drain, DrainHandle, Limits, Ports, Readiness, Security, Server, Workload};
+use dispatcher::{LocalEndpoint, Mesh};
 use identity::{CredentialSource, FileCredentials, SpiffeId};
 use mesh_types::NodeId;
 use peers_core::MembershipView;
@@ -25,16 +28,20 @@ use crate::events::{EventLines, EventsFormat, Followed};
 use crate::health::PeerHealth;
 use crate::node::{self, IdentityError};
 use crate::node_secret::{self, NodeSecretError};
+use crate::rpc::{Rpc, RpcError};
 use crate::signals::{Parent, Signals};
 use crate::traces::{self, TrustBundleError};
 
 /// Threads beside the one that gossips: they keep a TLS handshake or a scrape of the control endpoint from delaying the
 /// answer to a probe. Gossip has the main thread for itself: a message that one thread takes in, handles and answers
-/// is handed to no other thread on its way, and one thread needs one heap.
+/// is handed to no other thread on its way, and one thread needs one heap. A node that takes calls has one for each core.
 const SIDE_THREADS: usize = 1;
 
 /// Longest wait for gossip to say goodbye and close. It has a bound of its own; this one is the last resort.
 const LEAVE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Longest wait for calls under way, likewise.
+const RPC_LIMIT: Duration = Duration::from_secs(15);
 
 /// Longest wait for the control endpoint to finish its requests, likewise.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
@@ -68,6 +75,10 @@ pub(crate) enum RunError {
     Gossip(#[source] gossip::BindError),
     #[error("cannot start the control API (`control.address`)")]
     Control(#[source] control_api::BindError),
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+    #[error("a part that takes calls stopped by itself")]
+    RpcStopped,
     #[error("cannot report the addresses to the parent process")]
     Report(#[source] io::Error),
     #[error("cannot write membership events")]
@@ -100,7 +111,9 @@ pub(crate) fn run(config: &Config, mode: Mode, events: Option<EventsFormat>) -> 
     #[expect(clippy::disallowed_methods, reason = "the edge, where the wall clock comes in")]
     let credentials = node::load_credentials(config, SystemTime::now())?;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
-    let side = Builder::new_multi_thread().worker_threads(SIDE_THREADS).thread_name("side").enable_all().build();
+    let cores = || available_parallelism().map_or(SIDE_THREADS, NonZeroUsize::get);
+    let threads = config.rpc.address.map_or(SIDE_THREADS, |_takes_calls| cores());
+    let side = Builder::new_multi_thread().worker_threads(threads).thread_name("side").enable_all().build();
     let side = side.map_err(RunError::Runtime)?;
     let tracing = start_tracing(config, credentials.source().current().spiffe_id(), &side)?;
     let around = Around { metrics, tracing, side: side.handle().clone() };
@@ -160,6 +173,8 @@ async fn serve(
         node = %id,
         gossip = parts.gossip_addr.map(tracing::field::display),
         control = parts.control_addr.map(tracing::field::display),
+        rpc = parts.calls.address.map(tracing::field::display),
+        local = parts.calls.local.as_ref().map(tracing::field::display),
         version = env!("CARGO_PKG_VERSION"),
         "node is ready"
     );
@@ -199,11 +214,22 @@ impl Asked {
     }
 }
 
+/// What takes and makes calls.
+#[derive(Default)]
+struct Calls {
+    address: Option<SocketAddr>,
+    local: Option<LocalEndpoint>,
+    workload: Option<Workload>,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
 /// The running parts of a node.
 struct Parts {
     readiness: Readiness,
     gossip_addr: Option<SocketAddr>,
     control_addr: Option<SocketAddr>,
+    calls: Calls,
     gossip: JoinSet<Result<(), gossip::RunError>>,
     gossip_stop: CancellationToken,
     control: JoinSet<()>,
@@ -225,32 +251,32 @@ impl Parts {
     ) -> Result<Self, RunError> {
         let side = &around.side;
         let source: Arc<dyn CredentialSource> = credentials.source();
-        let current = source.current();
-        let id = current.spiffe_id();
+        let id = source.current().spiffe_id().clone();
         let server = match config.control.enabled {
             true => Some(bind_control(config, &source, side).await?),
             false => None,
         };
-        let service = config.gossip.enabled.then(|| {
-            let options = config.gossip.options(id);
-            gossip::Service::bind(options, Arc::clone(&source)).map_err(RunError::Gossip)
-        });
-        let service = service.transpose()?;
-
+        let rpc = bind_rpc(config, &source, side).await?;
+        let service = bind_gossip(config, &source, rpc.as_ref())?;
         let handle = service.as_ref().map(gossip::Service::handle);
-        let members: Arc<dyn MembershipView> = match handle.clone() {
-            Some(handle) => Arc::new(handle),
+        let (members, mesh): (Arc<dyn MembershipView>, Arc<dyn Mesh>) = match handle.clone() {
+            Some(handle) => (Arc::new(handle.clone()), Arc::new(handle)),
             None => {
                 #[expect(clippy::disallowed_methods, reason = "the edge, where the clock comes in")]
                 let now = Instant::now();
                 let reached_at = server.as_ref().map_or(config.control.address, Server::local_addr);
-                Arc::new(node::standalone(&config.gossip, id, reached_at.into(), now))
+                let alone = Arc::new(node::standalone(&config.gossip, &id, reached_at.into(), now));
+                (Arc::clone(&alone) as _, alone)
             }
         };
+        let readiness = Readiness::new(id.role().as_str());
+        let calls =
+            rpc.map_or_else(|| Ok(Calls::default()), |rpc| rpc_started(rpc, (mesh, handle.clone()), &readiness, side))?;
         let mut parts = Self {
-            readiness: Readiness::new(id.role().as_str()),
+            readiness,
             gossip_addr: service.as_ref().map(gossip::Service::local_addr),
             control_addr: server.as_ref().map(Server::local_addr),
+            calls,
             gossip: JoinSet::new(),
             gossip_stop: CancellationToken::new(),
             control: JoinSet::new(),
@@ -285,7 +311,11 @@ impl Parts {
 
     /// Starts what empties the node when it is asked to.
     fn keep_lifecycle(&mut self, handle: gossip::Handle, side: &Handle) -> DrainHandle {
-        let (drain, asked) = Drain::new(Vec::new(), change_lifecycle(handle), self.readiness.clone());
+        let (drain, asked) = Drain::new(
+            self.calls.workload.clone().into_iter().collect(),
+            change_lifecycle(handle),
+            self.readiness.clone(),
+        );
         self.upkeep.spawn_on(drain.run(), side);
         asked
     }
@@ -293,7 +323,7 @@ impl Parts {
     /// Writes to standard output that the node is ready, and from then on what happens to the members.
     fn print_events(&mut self, node: &NodeId) -> io::Result<()> {
         let mut lines = EventLines::new()?;
-        lines.ready(node, self.gossip_addr, self.control_addr)?;
+        lines.ready(node, self.gossip_addr, self.control_addr, (self.calls.address, self.calls.local.as_ref()))?;
         if let Some(happenings) = self.happenings.take() {
             let stop = self.events_stop.clone();
             // A thread of its own: whoever reads the lines slowly keeps nobody else waiting.
@@ -312,6 +342,9 @@ impl Parts {
             Some(ended) = self.control.join_next() => {
                 ended.map_or_else(RunError::Panicked, |()| RunError::ControlStopped)
             }
+            Some(ended) = self.calls.tasks.join_next() => {
+                ended.map_or_else(RunError::Panicked, |()| RunError::RpcStopped)
+            }
             Some(ended) = self.upkeep.join_next() => match ended {
                 Ok(never) => match never {},
                 Err(panic) => RunError::Panicked(panic),
@@ -324,6 +357,12 @@ impl Parts {
         self.readiness.set_draining(true);
         self.gossip_stop.cancel();
         let left = within(LEAVE_LIMIT, "gossip", self.gossip.join_next()).await;
+        self.calls.stop.cancel();
+        let calls = async {
+            while self.calls.tasks.join_next().await.is_some() {}
+            Some(())
+        };
+        within(RPC_LIMIT, "calls", calls).await;
         self.events_stop.cancel();
         let told = within(EVENTS_LIMIT, "membership events", self.events.join_next()).await;
         self.control_stop.cancel();
@@ -365,6 +404,50 @@ async fn bind_control(
     binding.spawn_on(Server::bind(config.control.address, security, Limits::default()), side);
     let bound = binding.join_next().await.expect("one task was spawned");
     bound.map_err(RunError::Panicked)?.map_err(RunError::Control)
+}
+
+/// Opens gossip, unless it is switched off. It says where `rpc` takes calls.
+fn bind_gossip(
+    config: &Config,
+    credentials: &Arc<dyn CredentialSource>,
+    rpc: Option<&Rpc>,
+) -> Result<Option<gossip::Service>, RunError> {
+    if !config.gossip.enabled {
+        return Ok(None);
+    }
+    let port = || NonZeroU16::new(rpc?.local_addr().port());
+    let rpc_port = rpc.and(config.rpc.advertise_port).or_else(port);
+    let options = config.gossip.options(credentials.current().spiffe_id());
+    let bound = gossip::Service::bind(gossip::Options { rpc_port, ..options }, Arc::clone(credentials));
+    bound.map(Some).map_err(RunError::Gossip)
+}
+
+/// Opens what takes calls on the side threads, where it runs.
+async fn bind_rpc(
+    config: &Config,
+    credentials: &Arc<dyn CredentialSource>,
+    side: &Handle,
+) -> Result<Option<Rpc>, RunError> {
+    let node_secret = config.state.directory.as_deref().map(node_secret::load).transpose()?;
+    let (config, credentials, mut binding) = (config.clone(), Arc::clone(credentials), JoinSet::new());
+    binding.spawn_on(async move { Rpc::bind(&config, credentials, node_secret).await }, side);
+    let bound = binding.join_next().await.expect("one task was spawned");
+    Ok(bound.map_err(RunError::Panicked)??)
+}
+
+/// Starts it there.
+fn rpc_started(
+    rpc: Rpc,
+    (mesh, gossip): (Arc<dyn Mesh>, Option<gossip::Handle>),
+    readiness: &Readiness,
+    side: &Handle,
+) -> Result<Calls, RunError> {
+    let _entered = side.enter();
+    let (address, local) = (Some(rpc.local_addr()), rpc.local_endpoint().cloned());
+    let workload = Some(Workload { name: "rpc", inflight: rpc.inflight.clone() });
+    let stop = CancellationToken::new();
+    let tasks = rpc.start(mesh, gossip, readiness, &stop)?;
+    Ok(Calls { address, local, workload, tasks, stop })
 }
 
 async fn keep_up(metrics: MetricsHandle) -> Infallible {

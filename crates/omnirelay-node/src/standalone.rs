@@ -1,11 +1,12 @@
 //! The members of a node without gossip: itself.
 
-use std::future;
+use std::future::{pending, ready};
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::{StreamExt as _, stream};
 use mesh_types::{BootEpoch, Incarnation, Member, MemberState, Membership, MetadataVersion, NodeId, NodeMetadata};
-use peers_core::{MembershipView, VersionFuture};
+use peers_core::{MembershipView, PeerSource, PeerUpdate, PeerUpdates, VersionFuture};
 
 /// Shows the local node, alive, and nobody else, for ever.
 #[derive(Debug)]
@@ -30,6 +31,12 @@ impl Standalone {
     }
 }
 
+impl PeerSource for Standalone {
+    fn subscribe(&self) -> PeerUpdates {
+        Box::pin(stream::once(ready(PeerUpdate::Reset(Vec::new()))).chain(stream::pending()))
+    }
+}
+
 impl MembershipView for Standalone {
     fn current(&self) -> Arc<Membership> {
         Arc::clone(&self.membership)
@@ -37,6 +44,6 @@ impl MembershipView for Standalone {
 
     fn changed(&self, seen: u64) -> VersionFuture<'_> {
         let version = self.membership.version;
-        if seen == version { Box::pin(future::pending()) } else { Box::pin(future::ready(version)) }
+        if seen == version { Box::pin(pending()) } else { Box::pin(ready(version)) }
     }
 }

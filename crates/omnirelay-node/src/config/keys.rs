@@ -159,6 +159,27 @@ keys! {
             "What outlives the process is kept here, for its user alone: the secret by which clients over HTTP/3 notice a \
              restart at once instead of after 30 s. Made if it is not there; unset, nothing is kept",
         );
+    RPC_ADDRESS = "rpc.address", Text, None,
+        About::Words(
+            "`ip:port`",
+            "Address at which the node takes calls, on TCP and UDP, with mutual TLS; unset, it takes none and has no services. A node of \
+             role `gateway` takes calls for any service of the mesh there, others for their own services only",
+        );
+    RPC_ADVERTISE_PORT = "rpc.advertisePort", Number, None,
+        About::Words("1 to 65535", "Port that others call, at the host that gossip advertises; the one it listens on unless set");
+    RPC_LOCAL = "rpc.local", Text, None,
+        About::Words(
+            "`http://127.0.0.1:port`, `unix:/path`",
+            "Where applications of this machine call their node, without TLS, to reach any service of the mesh; not for role `worker`",
+        );
+    RPC_CHOOSER = "rpc.chooser", Text, Some("tiered > two-random"),
+        About::Words("filters and a chooser", "Which peers get calls; docs/peers.md names them all");
+    RPC_SERVICES = "rpc.services", Table, None,
+        About::Words(
+            "64 services, each `http://127.0.0.1:port` or `unix:/path`",
+            "Applications beside the node, by the names under which the mesh calls them; they speak gRPC there (HTTP/2 without TLS), and \
+             are announced while they are well",
+        );
     LOG_FORMAT = "log.format", Text, Some("text"),
         About::Words("text, json", "How log lines are written");
     LOG_FILTER = "log.filter", Text, Some("info"),

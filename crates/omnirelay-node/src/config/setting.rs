@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use dispatcher::LocalEndpoint;
 use figment::value::Value;
 use gossip::Profile;
-use mesh_types::{ClusterId, Endpoint, NodeId, Region, Role};
+use mesh_types::{ClusterId, Endpoint, NameError, NodeId, NodeMetadata, Region, Role, ServiceName};
+use peers_core::ChooserSpec;
 use telemetry::LogFormat;
 
 use super::duration;
@@ -158,6 +160,35 @@ impl Setting for BTreeMap<String, String> {
         let entries = value.as_dict().ok_or_else(|| valid.to_owned())?;
         let entry = |(name, text): (&String, &Value)| Some((name.clone(), text.as_str()?.to_owned()));
         entries.iter().map(entry).collect::<Option<_>>().ok_or_else(|| valid.to_owned())
+    }
+}
+
+impl Setting for LocalEndpoint {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        parsed(value)
+    }
+}
+
+impl Setting for ChooserSpec {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        parsed(value)
+    }
+}
+
+impl Setting for BTreeMap<ServiceName, LocalEndpoint> {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let valid = "a table of addresses such as `{ orders = \"http://127.0.0.1:8080\" }` is valid";
+        let entries = value.as_dict().ok_or_else(|| valid.to_owned())?;
+        let services: Self = entries
+            .iter()
+            .map(|(name, address)| Ok((name.parse().map_err(|error: NameError| error.to_string())?, parsed(address)?)))
+            .collect::<Result<_, String>>()?;
+        match services.len() {
+            count if count > NodeMetadata::MAX_SERVICES => {
+                Err(format!("at most {} services are valid, not {count}", NodeMetadata::MAX_SERVICES))
+            }
+            _ => Ok(services),
+        }
     }
 }
 

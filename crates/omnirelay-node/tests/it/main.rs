@@ -9,4 +9,5 @@ mod labels;
 mod process;
 mod restart;
 mod run;
+mod services;
 mod toggles;

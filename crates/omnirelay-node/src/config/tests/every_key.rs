@@ -54,6 +54,11 @@ const ROWS: &[Row] = rows! {
     "control.address": "'127.0.0.1:1'", "127.0.0.1:1"; "'127.0.0.1'";
     "control.plaintext": "true", "true"; "'yes'";
     "state.directory": "'/s'", "/s"; "''";
+    "rpc.address": "'127.0.0.1:1'", "127.0.0.1:1"; "'127.0.0.1'";
+    "rpc.advertisePort": "1", "1"; "0";
+    "rpc.local": "'unix:/s'", "unix:/s"; "'http://10.0.0.1:1'";
+    "rpc.chooser": "'random'", "random"; "'best'";
+    "rpc.services": "{ rack = 'http://127.0.0.1:1' }", "http://127.0.0.1:1"; "{ rack = 'http://10.0.0.1:1' }";
     "log.format": "'json'", "json"; "'xml'";
     "log.filter": "'warn,gossip=debug'", "warn,gossip=debug"; "'gossip=loud'";
     "traces.endpoint": "'https://c:4317'", "https://c:4317"; "'http://c:4317'";
