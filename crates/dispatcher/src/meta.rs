@@ -25,6 +25,8 @@ pub struct RequestMeta {
     pub routing_key: Option<MetaValue>,
     /// Service or node by which the call goes instead.
     pub routing_delegate: Option<MetaValue>,
+    /// Whether the call may be executed more than once without harm. Default: no.
+    pub is_idempotent: bool,
     /// How long the caller waits, counted from when it called.
     pub ttl: Option<Duration>,
     /// Until when the caller waits, by its own clock.
@@ -85,6 +87,9 @@ impl RequestMeta {
             shard_key: value(headers, &header::SHARD_KEY)?,
             routing_key: value(headers, &header::ROUTING_KEY)?,
             routing_delegate: value(headers, &header::ROUTING_DELEGATE)?,
+            is_idempotent: headers
+                .get(header::IDEMPOTENT)
+                .is_some_and(|told| told.as_bytes().eq_ignore_ascii_case(b"true")),
             headers: free(headers),
             ..times(headers)?
         })
@@ -102,6 +107,9 @@ impl RequestMeta {
             if let Some(value) = value {
                 headers.insert(name, value.to_header());
             }
+        }
+        if self.is_idempotent {
+            headers.insert(header::IDEMPOTENT, HeaderValue::from_static("true"));
         }
         if let Some(ttl) = self.ttl {
             headers.insert(header::TTL_MS, HeaderValue::from(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)));
@@ -228,6 +236,7 @@ mod tests {
             ("rpc-shard-key", "orders/7"),
             ("rpc-routing-key", "tenant 7"),
             ("rpc-routing-delegate", "node-b"),
+            ("rpc-idempotent", "true"),
             ("rpc-ttl-ms", "250"),
             ("rpc-deadline", "2025-11-19T15:23:04.5Z"),
             ("x-tenant", "7"),
@@ -239,6 +248,7 @@ mod tests {
             shard_key: of("orders/7"),
             routing_key: of("tenant 7"),
             routing_delegate: of("node-b"),
+            is_idempotent: true,
             ttl: Some(Duration::from_millis(250)),
             deadline: "2025-11-19T15:23:04.5Z".parse().ok(),
             headers: headers(&[("x-tenant", "7")]),

@@ -50,7 +50,7 @@ impl Retry {
     fn again(&self, attempts: u32, status: &Status, call: &Call) -> Option<Instant> {
         let Shared { options, budget, entropy } = &*self.shared;
         let random = entropy.lock().unwrap_or_else(PoisonError::into_inner).next_u64();
-        let is_idempotent = call.extensions.get::<Idempotent>().is_some();
+        let is_idempotent = call.meta.is_idempotent || call.extensions.get::<Idempotent>().is_some();
         let most =
             if is_idempotent { options.max_attempts.max(options.idempotent_attempts) } else { options.max_attempts };
         let told = status.metadata().get("grpc-retry-pushback-ms").map(http::HeaderValue::as_bytes);

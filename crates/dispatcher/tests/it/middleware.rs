@@ -192,6 +192,9 @@ async fn calls_that_fail_are_made_again_as_often_as_allowed() {
     assert_eq!(tried(fails(1), call(Shape::Duplex)).await, (Code::Unavailable, 1), "messages that go on are not kept");
     let soon = Call { deadline: Some(Instant::now() + Duration::from_millis(1)), ..unary() };
     assert_eq!(tried(fails(1), soon).await, (Code::Unavailable, 1), "there is no time");
+    let mut harmless = unary();
+    harmless.meta.is_idempotent = true;
+    assert_eq!(tried(fails(3), harmless).await, (Code::Ok, 4), "idempotent calls have attempts of their own");
     let mut untouched = Status::new(Code::Aborted, "draining");
     untouched.metadata_mut().insert("omnirelay-not-processed", HeaderValue::from_static("1"));
     assert_eq!(tried(vec![untouched], unary()).await, (Code::Ok, 2), "nobody has begun");
