@@ -354,25 +354,6 @@ async fn a_stream_keeps_its_peer_until_its_end_and_one_that_is_dropped_teaches_n
 }
 
 #[tokio::test]
-async fn calls_over_http3_to_a_peer_that_is_gone_fail_long_before_their_connection_does() -> Outcome {
-    let mut profile = Profile::data_plane();
-    profile.http3.stall = Duration::from_millis(300);
-    profile.http3.race_delay = Duration::from_secs(5);
-    let mut many = Many::with(1, profile, true, breaker()).await;
-    let mut client = many.client();
-    let node = &mut many.nodes[0];
-    let call = client.unary(held());
-    let kill = async {
-        node.echo.wait_for(|calls| calls.begun == 1).await;
-        node.running.abort_all();
-    };
-    let (answer, ()) = timeout(PATIENCE, async { tokio::join!(call, kill) }).await?;
-    let status = answer.expect_err("nobody answers");
-    assert!(matches!(FactoryError::of(&status), Some(FactoryError::Lost { .. })), "{status:?}");
-    Ok(())
-}
-
-#[tokio::test]
 async fn only_a_peer_that_advertises_http3_is_called_over_it() -> Outcome {
     let protocol = async |advertises| {
         let many = Many::with(1, Profile::control_plane(), advertises, breaker()).await;
