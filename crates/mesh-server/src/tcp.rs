@@ -11,9 +11,9 @@ use futures_util::future::BoxFuture;
 use h2_transport::{Outlet, gather, read_ahead};
 use http::Request;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use identity::Presented;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::audit::{Applicant, tls_reason};
-use crate::body::{Body, BodyError};
+use crate::body::Body;
 use crate::call::Begun;
 use crate::linger::Linger;
 use crate::options::Options;
@@ -114,16 +114,15 @@ async fn answer<S: Serve>(shared: &Shared<S>, tls: Tls, registered: &Registered,
         streams.expect(begun.timing());
         calls.answer(begun, Body::tcp(body)).map(Ok::<_, Infallible>)
     });
-    let builder = builder(&shared.options, peer.protocol(), streams);
     let (io, outlet) = gather(Linger::new(tls));
     let io = TokioIo::new(io);
+    // The version is settled: guessing it would wait for the first byte without a limit.
     let ended = if peer.protocol() == Protocol::Http2 {
-        // The other kind waits for the client's first byte, and HTTP/2 has nothing to upgrade to.
-        let connection = builder.serve_connection(io, service);
-        run(shared, peer, &outlet, connection, |connection| connection.graceful_shutdown()).await
+        let connection = http2_builder(&shared.options, streams).serve_connection(io, service);
+        run(shared, peer, &outlet, connection, http2::Connection::graceful_shutdown).await
     } else {
-        let connection = builder.serve_connection_with_upgrades(io, service);
-        run(shared, peer, &outlet, connection, |connection| connection.graceful_shutdown()).await
+        let connection = http1_builder(&shared.options).serve_connection(io, service).with_upgrades();
+        run(shared, peer, &outlet, connection, http1::UpgradeableConnection::graceful_shutdown).await
     };
     match upgrades.take().filter(|_work| ended == Ended::Finished) {
         Some(work) => go_on(shared, peer, work, &outlet).await,
@@ -132,7 +131,7 @@ async fn answer<S: Serve>(shared: &Shared<S>, tls: Tls, registered: &Registered,
 }
 
 /// Runs a connection to its end. When it is to leave, `leave` tells it so, and it has some time to finish its calls.
-async fn run<S, C: Future<Output = Result<(), BodyError>>>(
+async fn run<S, C: Future<Output = hyper::Result<()>>>(
     shared: &Shared<S>,
     peer: &PeerIdentity,
     outlet: &Outlet<Linger<Tls>>,
@@ -156,7 +155,7 @@ async fn run<S, C: Future<Output = Result<(), BodyError>>>(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(?peer, error, "connection broke off");
+        tracing::debug!(?peer, error = &error as &dyn std::error::Error, "connection broke off");
     }
     Ended::Finished
 }
@@ -187,14 +186,15 @@ async fn turns<C: Future>(mut connection: Pin<&mut C>, outlet: &Outlet<Linger<Tl
     .await
 }
 
-fn builder(options: &Options, protocol: Protocol, streams: &Streams) -> auto::Builder<Streams> {
-    // The version is settled: guessing it would wait for the first byte without a limit.
-    let builder = auto::Builder::new(streams.clone());
-    let mut builder = if protocol == Protocol::Http2 { builder.http2_only() } else { builder.http1_only() };
-    let Options { http2, limits, .. } = options;
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head_timeout);
+fn http1_builder(options: &Options) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(options.limits.head_timeout);
     builder
-        .http2()
+}
+
+fn http2_builder(Options { http2, limits, .. }: &Options, streams: &Streams) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(streams.clone());
+    builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(http2.max_streams)
         .initial_stream_window_size(http2.stream_window_bytes)

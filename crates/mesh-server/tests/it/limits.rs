@@ -1,5 +1,6 @@
 //! What callers may take up.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use mesh_server::{Limits, Options};
@@ -8,6 +9,7 @@ use tokio::net::TcpStream;
 use tonic::{Code, Request};
 
 use crate::fixture::{By, Outcome, Served, options, says, within};
+use crate::tcp_client::connect;
 
 fn limited(limits: Limits) -> Options {
     Options { limits, ..options() }
@@ -35,6 +37,17 @@ async fn a_client_that_stalls_its_handshake_is_hung_up_on() -> Outcome {
     // Its slot is free again: there is one only.
     let mut client = served.client(By::Http2).await?;
     assert_eq!(client.unary(says("a")).await?.into_inner().payload, "a");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_of_http1_that_says_nothing_is_hung_up_on() -> Outcome {
+    let served = Served::start_with(limited(Limits { head_timeout: Duration::from_secs(1), ..Limits::default() }))?;
+    let credentials = served.authority.credentials("client")?;
+    let mut silent = connect(served.address(), credentials.client_config(&[b"http/1.1"])).await?;
+    // Without a request there is nobody to say goodbye to in TLS.
+    let end = within("the end", silent.read(&mut [0; 8])).await;
+    assert!(matches!(&end, Err(error) if error.kind() == ErrorKind::UnexpectedEof), "{end:?}");
     Ok(())
 }
 
