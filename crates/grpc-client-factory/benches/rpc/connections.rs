@@ -53,6 +53,8 @@ pub(crate) fn rows(authority: &Authority, runtime: &Runtime, effort: Effort) -> 
     let servers = Servers::start(authority, crate::observe::Observed::No)?;
     let credentials = authority.credentials("client")?;
     let (count, rest) = if effort == Effort::Measure { (CONNECTIONS, REST) } else { (2, Duration::ZERO) };
+    // A factory starts tasks when it is made.
+    let _inside = runtime.enter();
     // None is closed before all are measured: what one gives back would be what the next one takes.
     let made = |kind: Kind| factory(Arc::clone(&credentials), kind.mode);
     let (over_http2, over_http3) = (made(HTTP2)?, made(HTTP3)?);
