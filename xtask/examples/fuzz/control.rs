@@ -1,5 +1,7 @@
 //! Requests to the control endpoint, from whoever may open a connection: paths, queries, JSON.
 
+use std::cell::RefCell;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +11,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use control_api::{Drain, Ports, Readiness};
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use mesh_types::Membership;
 use peers_core::{MembershipView, VersionFuture};
 use tower_service::Service as _;
@@ -16,10 +19,10 @@ use tower_service::Service as _;
 use crate::hellos::start;
 
 /// The control endpoint of a node that knows itself alone.
-#[derive(Debug)]
 pub(crate) struct Control {
     router: Router,
-    _drain: Drain,
+    /// Empties the node when it is asked to, which is at once: it has no calls.
+    drain: RefCell<BoxFuture<'static, Infallible>>,
 }
 
 /// Members that never change.
@@ -54,19 +57,29 @@ impl Control {
     pub(crate) fn new(now: Instant) -> anyhow::Result<Self> {
         let members = start("node-a", now)?.snapshot();
         let readiness = Readiness::new("worker");
-        // Nobody empties the node: whoever asks for it waits.
         let announce = Arc::new(|_| Box::pin(std::future::ready(Ok(()))) as _);
         let (drain, handle) = Drain::new(Vec::new(), announce, readiness.clone());
         let mut ports = Ports::new(Arc::new(Fixed(Arc::new(members))), Arc::new(String::new), readiness);
         ports.labels = Some(Arc::new(|_| Box::pin(std::future::ready(Ok(())))));
         ports.drain = Some(handle);
-        Ok(Self { router: control_api::router(ports), _drain: drain })
+        Ok(Self { router: control_api::router(ports), drain: RefCell::new(drain.run().boxed()) })
     }
 
     /// Sends a request, and says what became of it.
     pub(crate) fn take(&self, data: &[u8]) -> &'static str {
         let Ok(request) = request(data) else { return "no request" };
-        let answer = self.router.clone().call(request).now_or_never().map(|Ok(answer)| answer);
+        let mut answering = Box::pin(self.router.clone().call(request));
+        let mut drain = self.drain.borrow_mut();
+        // Whoever wants the node emptied waits for that.
+        let answer = (0..2).find_map(|_turn| {
+            let answer = answering.as_mut().now_or_never();
+            if answer.is_none()
+                && let Some(never) = drain.as_mut().now_or_never()
+            {
+                match never {}
+            }
+            answer.map(|Ok(answer)| answer)
+        });
         let Some(answer) = answer else { return "waits" };
         let status = answer.status();
         let is_known = !status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE;
