@@ -91,7 +91,7 @@ impl Procedure {
         Self::many_by_one(name, Shape::ClientStream, codec, answer, move |response| one(codec, response))
     }
 
-    /// Makes a procedure that takes a stream of messages and answers with one.
+    /// Makes a procedure that answers a stream of messages with a stream of them, each at its own pace.
     #[must_use]
     pub fn duplex<C, Q, R, F, A, S>(name: ProcedureName, codec: C, answer: F) -> Self
     where
