@@ -13,7 +13,8 @@ const PROBES: usize = 8;
 /// apart.
 #[derive(Debug)]
 pub struct Methods<T> {
-    slots: Box<[OnceLock<Method<T>>]>,
+    /// Boxed: few methods are ever called, and the places of all others should cost a word or two.
+    slots: Box<[OnceLock<Box<Method<T>>>]>,
     hasher: RandomState,
 }
 
@@ -41,8 +42,8 @@ impl<T> Methods<T> {
         let hash = usize::try_from(self.hasher.hash_one(path) & 0xffff_ffff).unwrap_or_default();
         let places = (0..PROBES).map(|step| (hash + step) % METHODS_MAX);
         places.filter_map(|place| self.slots.get(place)).find_map(|slot| {
-            let Method { path: taken_by, known } = slot.get_or_init(|| Method { path: path.into(), known: make() });
-            (**taken_by == *path).then_some(known)
+            let method = slot.get_or_init(|| Box::new(Method { path: path.into(), known: make() }));
+            (*method.path == *path).then_some(&method.known)
         })
     }
 }
