@@ -71,6 +71,14 @@ pub struct Affinity {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Idempotent;
 
+/// How often the call was made again before this answer came, by another peer or by the same one: found among the extensions of an answer
+/// if it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resent(
+    /// How often; from 1.
+    pub u32,
+);
+
 /// A channel to the peers of one service, which generated clients take as theirs. Cloning is a reference count; with the last clone the
 /// peers are no longer followed.
 ///
@@ -208,12 +216,18 @@ impl tower_service::Service<Request<tonic::body::Body>> for BalancedChannel {
 struct Answer {
     answered: attempts::Answered,
     timer: Option<Timer>,
+    resent: u32,
 }
 
 impl Answer {
     fn into_response(self, recorder: Recorder) -> Response<BalancedBody> {
         let (answer, leased) = self.answered;
-        answer.into_response(self.timer, recorder).map(|body| BalancedBody::new(body, leased))
+        let response = answer.into_response(self.timer, recorder);
+        let mut response = response.map(|body| BalancedBody::new(body, leased));
+        if self.resent > 0 {
+            response.extensions_mut().insert(Resent(self.resent));
+        }
+        response
     }
 }
 
@@ -224,10 +238,10 @@ impl Balanced {
         let body = RequestBody::begin(body, MessageMeter::of(&parts.headers, self.profile.max_send_bytes)).await?;
         let deadline = own.or_else(|| self.profile.head_timeout.map(|timeout| Deadline::after(timeout, now)));
         let timer = deadline.map(Timer::new);
-        let mut attempts = Attempts { balanced: self, span, parts, own, deadline, timer, tried: Vec::new() };
+        let mut attempts = Attempts { balanced: self, span, parts, own, deadline, timer, tried: Vec::new(), resent: 0 };
         let answered = attempts.run(body).await?;
         // The caller's own deadline is for the body too.
-        Ok(Answer { answered, timer: attempts.timer.filter(|_| own.is_some()) })
+        Ok(Answer { answered, resent: attempts.resent, timer: attempts.timer.filter(|_| own.is_some()) })
     }
 
     /// Returns the way to a leased peer, which may have left the table since.

@@ -48,7 +48,9 @@ mod tls_failure;
 mod udp;
 mod watched;
 
-pub use balanced::{Affinity, BalancedBody, BalancedChannel, BalancedFuture, BalancedOptions, Expect, Idempotent};
+pub use balanced::{
+    Affinity, BalancedBody, BalancedChannel, BalancedFuture, BalancedOptions, Expect, Idempotent, Resent,
+};
 pub use call::NOT_PROCESSED;
 pub use channel::{Channel, ResponseFuture};
 pub use error::{Cause, FactoryError};

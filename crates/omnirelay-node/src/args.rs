@@ -111,11 +111,14 @@ pub(crate) struct DevArgs {
     /// With `--once`: print `{"nodes":…,"discovery_ms":…,"members":[…]}` and nothing else.
     #[arg(long, requires = "once")]
     pub(crate) json: bool,
+    /// How many calls a second go to a service that each node has; 0 for none. One of ten may be executed once only.
+    #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub(crate) calls_per_second: u16,
     /// Serve the control API over mutual TLS too, as outside of `dev`.
     #[arg(long)]
     pub(crate) tls_control: bool,
     /// Start nothing: write the throwaway certificates into this folder, for nodes that you start yourself.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["once", "tls_control"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["once", "tls_control", "calls_per_second"])]
     pub(crate) prepare: Option<PathBuf>,
     /// With `--prepare`: write what a change of certificates takes, too, new ones and lists that revoke the old ones, and
     /// then the new one of this node.

@@ -4,8 +4,10 @@ mod api;
 mod child;
 mod error;
 mod follow;
+mod load;
 mod mesh;
 mod rehearsal;
+mod screen;
 mod show;
 mod workspace;
 
@@ -20,8 +22,9 @@ use crate::args::DevArgs;
 use crate::signals::Signals;
 
 pub(crate) use error::DevError;
+use load::Load;
 use mesh::{Discovery, Mesh};
-use workspace::{ControlSecurity, Workspace};
+use workspace::{ControlSecurity, RpcUse, Workspace};
 
 /// Longest wait until all nodes see all.
 const START_LIMIT: Duration = Duration::from_secs(15);
@@ -66,7 +69,8 @@ fn run(args: &DevArgs, now: SystemTime) -> Result<(), DevError> {
         let mut signals = Signals::listen().map_err(DevError::Signals)?;
         let names = names(args.nodes);
         let security = if args.tls_control { ControlSecurity::MutualTls } else { ControlSecurity::Plaintext };
-        let workspace = Workspace::create(&names, security, now)?;
+        let rpc = if args.once || args.calls_per_second == 0 { RpcUse::None } else { RpcUse::Demo };
+        let workspace = Workspace::create(&names, (security, rpc), now)?;
         let mut mesh = Mesh::new(workspace.credentials(now)?);
         let shown = session(args, &names, &workspace, &mut mesh, &mut signals).await;
         let stopped = mesh.stop().await;
@@ -100,10 +104,27 @@ async fn session(
         return Ok(());
     }
     say(&show::hints(mesh, workspace))?;
-    tokio::select! {
-        ended = follow::follow(mesh) => ended,
-        _ = signals.next() => say("stopping all nodes"),
+    watch(args, workspace, mesh, signals).await
+}
+
+/// Makes calls, and shows what happens to the nodes and to the calls, until a signal or the end of all nodes.
+async fn watch(args: &DevArgs, workspace: &Workspace, mesh: &mut Mesh, signals: &mut Signals) -> Result<(), DevError> {
+    #[expect(clippy::disallowed_methods, reason = "the edge, where the wall clock comes in")]
+    let now = SystemTime::now();
+    let load = match args.calls_per_second {
+        0 => None,
+        per_second => Some(Load::start(workspace.operator(now)?, per_second)?),
+    };
+    let mut screen = follow::screen();
+    let watched = tokio::select! {
+        ended = follow::follow(mesh, load.as_ref(), &mut screen) => ended,
+        _ = signals.next() => write(screen.end()).and_then(|()| say("stopping all nodes")),
+    };
+    if let Some(load) = load {
+        // Before the nodes: a call that fails because all is over tells nothing.
+        say(&load.stop().await.to_string())?;
     }
+    watched
 }
 
 async fn start(names: &[String], workspace: &Workspace, mesh: &mut Mesh) -> Result<Discovery, DevError> {
@@ -121,8 +142,13 @@ fn names(count: u8) -> Vec<String> {
 
 /// Writes lines to standard output.
 fn say(text: &str) -> Result<(), DevError> {
+    write(&format!("{text}\n"))
+}
+
+/// Writes to standard output as it is.
+fn write(text: &str) -> Result<(), DevError> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(DevError::Output)
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(DevError::Output)
 }
 
 #[cfg(test)]

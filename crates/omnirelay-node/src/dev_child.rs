@@ -10,14 +10,15 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Report {
     pub(crate) gossip: Option<SocketAddr>,
     pub(crate) control: Option<SocketAddr>,
+    pub(crate) rpc: Option<SocketAddr>,
 }
 
 /// Writes the report, once everything listens.
 ///
 /// # Errors
 /// The parent no longer reads.
-pub(crate) fn report(gossip: Option<SocketAddr>, control: Option<SocketAddr>) -> io::Result<()> {
-    let line = serde_json::to_string(&Report { gossip, control })?;
+pub(crate) fn report(report: Report) -> io::Result<()> {
+    let line = serde_json::to_string(&report)?;
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{line}")?;
     stdout.flush()

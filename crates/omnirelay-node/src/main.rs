@@ -4,6 +4,7 @@ mod args;
 mod chain;
 mod change;
 mod config;
+mod demo;
 mod dev;
 mod dev_child;
 mod events;

@@ -50,6 +50,8 @@ enum Entry {
 
 /// A data plane that is bound and does not run yet.
 pub(crate) struct Rpc {
+    /// What the node answers itself.
+    procedures: Dispatcher,
     server: Server,
     listener: Option<LocalListener>,
     services: LocalServices,
@@ -61,9 +63,11 @@ pub(crate) struct Rpc {
 }
 
 impl Rpc {
-    /// Binds what `config` says; `None` if it says that the node takes no calls. Must be called inside the runtime that calls run on.
+    /// Binds what `config` says; `None` if it says that the node takes no calls. `procedures` are answered by the node itself.
+    /// Must be called inside the runtime that calls run on.
     pub(crate) async fn bind(
         config: &Config,
+        procedures: Dispatcher,
         credentials: Arc<dyn CredentialSource>,
         node_secret: Option<NodeSecret>,
     ) -> Result<Option<Self>, RpcError> {
@@ -86,6 +90,7 @@ impl Rpc {
             health: HealthOptions::default(),
         };
         Ok(Some(Self {
+            procedures,
             server,
             listener,
             services: LocalServices::new(services.iter().map(service).collect()).map_err(RpcError::Services)?,
@@ -114,7 +119,7 @@ impl Rpc {
         readiness: &Readiness,
         stop: &CancellationToken,
     ) -> Result<JoinSet<()>, RpcError> {
-        let Self { server, listener, services, factory, options, id, inflight } = self;
+        let Self { procedures, server, listener, services, factory, options, id, inflight } = self;
         let ports = OutboundPorts { node: id.node().clone(), factory: factory.clone(), mesh, local: services.clone() };
         let made = Outbounds::new(ports, options, ChooserPorts::default());
         let (outbounds, following) = made.map_err(RpcError::Chooser)?;
@@ -125,13 +130,14 @@ impl Rpc {
         let mut tasks = JoinSet::new();
         tasks.spawn(following.run(stop.clone()));
         if let Some(gossip) = gossip {
-            tasks.spawn(announce::announce(services.healthy(), gossip, stop.clone()));
+            let own = procedures.services().cloned().collect();
+            tasks.spawn(announce::announce(own, services.healthy(), gossip, stop.clone()));
         }
         tasks.spawn(services.run(stop.clone()));
         if let Some(listener) = listener {
-            tasks.spawn(listener.run(front(outbounds, readiness), DRAIN_TIMEOUT, stop.clone()));
+            tasks.spawn(listener.run(front(procedures.clone(), outbounds, readiness), DRAIN_TIMEOUT, stop.clone()));
         }
-        let serving = server.run(inflight.guard(front(from_mesh, readiness)), stop.clone());
+        let serving = server.run(inflight.guard(front(procedures, from_mesh, readiness)), stop.clone());
         tasks.spawn(async move {
             let report = serving.await;
             tracing::info!(connections = report.connections, cut_off = report.cut_off, "no more calls are taken");
@@ -146,6 +152,6 @@ fn entry(id: &SpiffeId) -> Entry {
     if id.role().as_str() == "gateway" { Entry::Mesh } else { Entry::OwnServices }
 }
 
-fn front(outbounds: Outbounds, readiness: &Readiness) -> Front {
-    Front::builder(Dispatcher::default()).forward(Arc::new(outbounds)).readiness(readiness.clone()).build()
+fn front(procedures: Dispatcher, outbounds: Outbounds, readiness: &Readiness) -> Front {
+    Front::builder(procedures).forward(Arc::new(outbounds)).readiness(readiness.clone()).build()
 }

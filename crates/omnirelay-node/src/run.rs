@@ -10,7 +10,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant, SystemTime};
 
 use control_api::{Drain, DrainHandle, Limits, Ports, Readiness, Security, Server, Workload};
-use dispatcher::{LocalEndpoint, Mesh};
+use dispatcher::{Dispatcher, LocalEndpoint, Mesh};
 use identity::{CredentialSource, FileCredentials, SpiffeId};
 use mesh_types::NodeId;
 use peers_core::MembershipView;
@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use crate::chain::Chain;
 use crate::change::{change_labels, change_lifecycle, log_filter, sample_ratio};
 use crate::config::Config;
-use crate::dev_child;
+use crate::demo;
+use crate::dev_child::{self, Report};
 use crate::events::{EventLines, EventsFormat, Followed};
 use crate::health::PeerHealth;
 use crate::node::{self, IdentityError};
@@ -168,7 +169,11 @@ async fn serve(
         parent: (mode == Mode::DevChild).then(Parent::watch).transpose().map_err(RunError::Parent)?,
     };
     let id = credentials.source().current().spiffe_id().clone();
-    let mut parts = Parts::start(config, credentials, around, events).await?;
+    let procedures = match mode {
+        Mode::Alone => Dispatcher::default(),
+        Mode::DevChild => demo::greeter(id.node().clone()),
+    };
+    let mut parts = Parts::start(config, credentials, around, (procedures, events)).await?;
     tracing::info!(
         node = %id,
         gossip = parts.gossip_addr.map(tracing::field::display),
@@ -179,7 +184,8 @@ async fn serve(
         "node is ready"
     );
     if mode == Mode::DevChild {
-        dev_child::report(parts.gossip_addr, parts.control_addr).map_err(RunError::Report)?;
+        let (gossip, control, rpc) = (parts.gossip_addr, parts.control_addr, parts.calls.address);
+        dev_child::report(Report { gossip, control, rpc }).map_err(RunError::Report)?;
     }
     if events.is_some() {
         parts.print_events(id.node()).map_err(RunError::Events)?;
@@ -247,7 +253,7 @@ impl Parts {
         config: &Config,
         credentials: FileCredentials,
         around: &Around,
-        events: Option<EventsFormat>,
+        (procedures, events): (Dispatcher, Option<EventsFormat>),
     ) -> Result<Self, RunError> {
         let side = &around.side;
         let source: Arc<dyn CredentialSource> = credentials.source();
@@ -256,7 +262,7 @@ impl Parts {
             true => Some(bind_control(config, &source, side).await?),
             false => None,
         };
-        let rpc = bind_rpc(config, &source, side).await?;
+        let rpc = bind_rpc(config, procedures, &source, side).await?;
         let service = bind_gossip(config, &source, rpc.as_ref())?;
         let handle = service.as_ref().map(gossip::Service::handle);
         let (members, mesh): (Arc<dyn MembershipView>, Arc<dyn Mesh>) = match handle.clone() {
@@ -425,12 +431,13 @@ fn bind_gossip(
 /// Opens what takes calls on the side threads, where it runs.
 async fn bind_rpc(
     config: &Config,
+    procedures: Dispatcher,
     credentials: &Arc<dyn CredentialSource>,
     side: &Handle,
 ) -> Result<Option<Rpc>, RunError> {
     let node_secret = config.state.directory.as_deref().map(node_secret::load).transpose()?;
     let (config, credentials, mut binding) = (config.clone(), Arc::clone(credentials), JoinSet::new());
-    binding.spawn_on(async move { Rpc::bind(&config, credentials, node_secret).await }, side);
+    binding.spawn_on(async move { Rpc::bind(&config, procedures, credentials, node_secret).await }, side);
     let bound = binding.join_next().await.expect("one task was spawned");
     Ok(bound.map_err(RunError::Panicked)??)
 }

@@ -37,6 +37,8 @@ pub(crate) struct Attempts<'a> {
     pub(crate) timer: Option<Timer>,
     /// Where the call has been; as many as there may be attempts.
     pub(crate) tried: Vec<PeerKey>,
+    /// How often it was made again, one attempt after the other.
+    pub(crate) resent: u32,
 }
 
 /// The head of an answer, and the lease of the peer it is from if that peer's part is not known yet.
@@ -130,7 +132,8 @@ impl Attempts<'_> {
                 attempts += 1;
                 leased = self.pick_again().map_err(|error| self.nobody(error))?;
             }
-            self.span.resent(attempts - 1 + moves);
+            self.resent = attempts - 1 + moves;
+            self.span.resent(self.resent);
             body = replay;
             if let Some(own) = &self.own {
                 self.parts.headers.insert(GRPC_TIMEOUT, own.header(Instant::now()));

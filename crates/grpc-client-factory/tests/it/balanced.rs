@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use grpc_client_factory::{
-    Affinity, BalancedChannel, BalancedOptions, ClientFactory, FactoryError, Profile, Protocol, Target,
+    Affinity, BalancedChannel, BalancedOptions, ClientFactory, FactoryError, Profile, Protocol, Resent, Target,
 };
 use identity::ExpectedPeer;
 use mesh_server::{CancellationToken, DrainReport, Options, Server};
@@ -293,10 +293,13 @@ async fn a_call_that_a_peer_has_not_seen_goes_to_the_next_though_there_are_no_re
     let absent = peer(&"node-9".parse()?, silent.local_addr()?, false);
     many.tell.send(PeerUpdate::Upsert(absent)).await?;
     wait_until(|| many.channel.table().peers().len() == 2).await;
+    let mut resent = 0;
     for _ in 0..10 {
-        many.client().unary(says("a")).await?;
+        resent += many.client().unary(says("a")).await?.extensions().get().map_or(0, |Resent(times)| u64::from(*times));
     }
-    assert!(many.handle_of(&"node-9".parse()?).picks() > 0);
+    let picks = many.handle_of(&"node-9".parse()?).picks();
+    assert!(picks > 0);
+    assert_eq!(resent, picks, "its callers are told");
     assert_eq!(many.begun(), [10]);
     Ok(())
 }

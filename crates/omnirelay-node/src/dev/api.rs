@@ -39,7 +39,7 @@ pub(crate) enum ApiError {
     #[error("request failed")]
     Http(#[from] hyper::Error),
     #[error("request cannot be written")]
-    Request(#[from] hyper::http::Error),
+    Request(#[from] http::Error),
     #[error("answer cannot be read")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("answered with status {0}")]

@@ -28,6 +28,8 @@ pub(crate) struct Child {
     pub(crate) gossip: SocketAddr,
     /// Where the control API listens.
     pub(crate) control: SocketAddr,
+    /// Where it takes calls, if it does.
+    pub(crate) rpc: Option<SocketAddr>,
     process: tokio::process::Child,
     /// Never written to. The child stops when this end is closed, even by the death of this process.
     _lifeline: ChildStdin,
@@ -77,13 +79,13 @@ impl Starting {
             return Err(self.ended().await);
         }
         let invalid = |source: serde_json::Error| DevError::Report { name: self.name.clone(), source: source.into() };
-        let Report { gossip, control } = serde_json::from_str(&line).map_err(invalid)?;
+        let Report { gossip, control, rpc } = serde_json::from_str(&line).map_err(invalid)?;
         let (Some(gossip), Some(control)) = (gossip, control) else {
             let source = io::Error::other("it serves no gossip or no control API");
             return Err(DevError::Report { name: self.name, source });
         };
         let Self { name, pid, process, lifeline, .. } = self;
-        Ok(Child { name, pid, gossip, control, process, _lifeline: lifeline })
+        Ok(Child { name, pid, gossip, control, rpc, process, _lifeline: lifeline })
     }
 
     async fn ended(mut self) -> DevError {

@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use bootstrap::CaError;
+use grpc_client_factory::BuildFactoryError;
 
 /// Why a development mesh failed.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,8 @@ pub(crate) enum DevError {
     Name(#[from] identity::ParseSpiffeIdError),
     #[error("cannot load the operator's certificate")]
     Operator(#[from] identity::LoadCredentialsError),
+    #[error("cannot call the nodes")]
+    Calls(#[from] BuildFactoryError),
     #[error("cannot write `{}`", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot start {name}")]

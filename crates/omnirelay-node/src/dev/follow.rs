@@ -1,14 +1,17 @@
 //! Prints what changes in a development mesh.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::api::Member;
 use super::error::DevError;
+use super::load::Load;
 use super::mesh::Mesh;
-use super::say;
+use super::screen::Screen;
+use super::{say, write};
 
 /// How often the nodes are asked. Changes closer together than this show as one.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -25,26 +28,41 @@ struct View {
     silent: u32,
 }
 
-/// Prints every change that any node reports, and the end of each process, until the last one has ended.
-pub(crate) async fn follow(mesh: &mut Mesh) -> Result<(), DevError> {
+/// Prints every change that any node reports, the end of each process, and what the calls of `load` come to, until the last process has
+/// ended. The load is told of the peers that the first node sees.
+pub(crate) async fn follow(mesh: &mut Mesh, load: Option<&Load>, screen: &mut Screen) -> Result<(), DevError> {
     let began = Instant::now();
     let mut views: BTreeMap<String, View> = BTreeMap::new();
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !mesh.nodes.is_empty() {
         ticks.tick().await;
-        let mut lines = bury_the_dead(mesh)?;
+        let (mut lines, mut followed) = (bury_the_dead(mesh)?, load);
         for node in &mut mesh.nodes {
             let view = views.entry(node.child.name.clone()).or_default();
             // Why is not shown: the process has died, which the next round tells, or it hangs.
-            let members = node.api.members().await.ok().map(|answer| answer.members);
-            lines.extend(view.update(&node.child.name, members));
+            let answer = node.api.members().await.ok();
+            if let Some(answer) = &answer
+                && let Some(follower) = followed.take()
+            {
+                follower.follows(&answer.documents);
+            }
+            lines.extend(view.update(&node.child.name, answer.map(|answer| answer.members)));
         }
         for line in lines {
-            say(&format!("{:>7.1} s  {line}", began.elapsed().as_secs_f64()))?;
+            write(&screen.line(began.elapsed(), &line))?;
+        }
+        if let Some(counts) = load.and_then(|load| screen.counts(began.elapsed(), load.counts())) {
+            write(&counts)?;
         }
     }
+    write(screen.end())?;
     say("all nodes have ended")
+}
+
+/// Returns what standard output shows, depending on what it is.
+pub(crate) fn screen() -> Screen {
+    Screen::new(std::io::stdout().is_terminal())
 }
 
 /// Takes the processes that have ended out of the mesh.

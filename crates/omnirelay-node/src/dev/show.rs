@@ -1,5 +1,6 @@
 //! What a development mesh tells its user.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
@@ -8,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::mesh::{Discovery, Mesh};
 use super::workspace::Workspace;
+use crate::demo;
 
 /// The one line of `--once --json`.
 #[derive(Debug, Serialize)]
@@ -55,10 +57,13 @@ pub(crate) fn hints(mesh: &Mesh, workspace: &Workspace) -> String {
     let (Some(first), Some(last)) = (mesh.nodes.first(), mesh.nodes.last()) else { return String::new() };
     let url = workspace.url(first.child.control);
     let (victim, pid) = (&last.child.name, last.child.pid);
+    let call = first.child.rpc.map(|rpc| call(&first.child.name, rpc, workspace)).unwrap_or_default();
+    let calls_go_on = if call.is_empty() { "" } else { "; calls go on" };
     format!(
         "\nTry in another terminal, and watch what the nodes say of one another below:\n\
          \x20 kill -9 {pid}\n\
-         \x20     {victim} dies: the others suspect it, agree, and drop it within the suspicion time (5 s)\n\
+         \x20     {victim} dies: the others suspect it, agree, and drop it within the suspicion time (5 s){calls_go_on}\n\
+         {call}\
          \x20 {client} mesh peers list --endpoint {url}{cli}\n\
          \x20     the members as {observer} sees them\n\
          \x20 curl -s{curl} {url}/metrics | grep ^mesh_gossip\n\
@@ -69,6 +74,20 @@ pub(crate) fn hints(mesh: &Mesh, workspace: &Workspace) -> String {
         cli = workspace.cli_flags(),
         curl = workspace.curl_flags(),
         dir = workspace.path().display(),
+    )
+}
+
+/// Returns how to call the service of `node`, which takes calls at `rpc`.
+fn call(node: &str, rpc: SocketAddr, workspace: &Workspace) -> String {
+    let procedure = demo::hello();
+    format!(
+        "\x20 {client} request {service} {name} -d '\"Ada\"' --via https://{rpc}{flags}\n\
+         \x20     a call to {node}, like those that are counted below; they go to whichever node is best\n\
+         \x20     (--calls-per-second 0 switches them off)\n",
+        client = client(),
+        service = procedure.service(),
+        name = procedure.name(),
+        flags = workspace.certificate_flags(),
     )
 }
 

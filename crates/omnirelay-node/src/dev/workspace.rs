@@ -25,20 +25,34 @@ pub(crate) enum ControlSecurity {
     MutualTls,
 }
 
+/// Whether the nodes take calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RpcUse {
+    /// They do not.
+    None,
+    /// For the service that there is in development.
+    Demo,
+}
+
 /// The directory of a development mesh.
 #[derive(Debug)]
 pub(crate) struct Workspace {
     dir: TempDir,
     operator: CertificateFiles,
     security: ControlSecurity,
+    rpc: RpcUse,
 }
 
 impl Workspace {
     /// Makes the directory, with certificates for the nodes `names` and for an operator.
-    pub(crate) fn create(names: &[String], security: ControlSecurity, now: SystemTime) -> Result<Self, DevError> {
+    pub(crate) fn create(
+        names: &[String],
+        (security, rpc): (ControlSecurity, RpcUse),
+        now: SystemTime,
+    ) -> Result<Self, DevError> {
         let dir = TempDir::with_prefix("omnirelay-dev-").map_err(DevError::Directory)?;
         let operator = issue(names, dir.path(), now)?;
-        Ok(Self { dir, operator, security })
+        Ok(Self { dir, operator, security, rpc })
     }
 
     /// Writes the configuration of the node `name` and returns where it is.
@@ -46,6 +60,10 @@ impl Workspace {
         let path = self.dir.path().join(format!("{name}.toml"));
         let seeds = seed.map(|address| format!("\"{address}\"")).unwrap_or_default();
         let plaintext = self.security == ControlSecurity::Plaintext;
+        let rpc = match self.rpc {
+            RpcUse::None => "",
+            RpcUse::Demo => "\n[rpc]\naddress = \"127.0.0.1:0\"\n",
+        };
         let text = format!(
             r#"[mesh.gossip]
 bindAddress = "127.0.0.1"
@@ -60,7 +78,7 @@ trustBundle = "ca.pem"
 [control]
 address = "127.0.0.1:0"
 plaintext = {plaintext}
-
+{rpc}
 [log]
 filter = "info,gossip=debug"
 "#
@@ -89,13 +107,16 @@ filter = "info,gossip=debug"
 
     /// Returns what `omnirelay` needs to ask a control endpoint.
     pub(crate) fn cli_flags(&self) -> String {
-        let CertificateFiles { certificate, key, trust_bundle } = &self.operator;
         match self.security {
             ControlSecurity::Plaintext => String::new(),
-            ControlSecurity::MutualTls => {
-                format!(" --cert {} --key {} --ca {}", certificate.display(), key.display(), trust_bundle.display())
-            }
+            ControlSecurity::MutualTls => self.certificate_flags(),
         }
+    }
+
+    /// Returns what `omnirelay` needs to show who it is.
+    pub(crate) fn certificate_flags(&self) -> String {
+        let CertificateFiles { certificate, key, trust_bundle } = &self.operator;
+        format!(" --cert {} --key {} --ca {}", certificate.display(), key.display(), trust_bundle.display())
     }
 
     /// Returns what `curl` needs to ask a control endpoint. It cannot check a SPIFFE ID, so it checks nothing.
@@ -113,8 +134,13 @@ filter = "info,gossip=debug"
     pub(crate) fn credentials(&self, now: SystemTime) -> Result<Option<Credentials>, DevError> {
         match self.security {
             ControlSecurity::Plaintext => Ok(None),
-            ControlSecurity::MutualTls => Ok(Some(Credentials::load(&self.operator, now)?)),
+            ControlSecurity::MutualTls => self.operator(now).map(Some),
         }
+    }
+
+    /// Returns the operator's credentials.
+    pub(crate) fn operator(&self, now: SystemTime) -> Result<Credentials, DevError> {
+        Ok(Credentials::load(&self.operator, now)?)
     }
 
     /// Removes the directory and all that is in it.

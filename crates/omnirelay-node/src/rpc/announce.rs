@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chain::Chain;
 
-/// Announces `healthy` as it changes, until `stop` or the end of gossip.
+/// Announces `own`, always, and `healthy` as it changes, until `stop` or the end of gossip.
 pub(crate) async fn announce(
+    own: BTreeSet<ServiceName>,
     mut healthy: watch::Receiver<BTreeSet<ServiceName>>,
     gossip: Handle,
     stop: CancellationToken,
@@ -18,7 +19,7 @@ pub(crate) async fn announce(
     let mut told = BTreeSet::new();
     let telling = async {
         loop {
-            let now = healthy.borrow_and_update().clone();
+            let now = &own | &*healthy.borrow_and_update();
             match tell(&gossip, &told, &now).await {
                 Ok(()) => told = now,
                 Err(ChangeError::Ended) => return,

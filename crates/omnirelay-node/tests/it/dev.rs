@@ -1,5 +1,6 @@
 //! `dev`: real processes that find one another, and nothing left of them.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::net::SocketAddr;
@@ -128,6 +129,40 @@ async fn a_killed_node_is_told_and_ctrl_c_stops_the_others() -> TestResult {
 }
 
 #[tokio::test]
+async fn calls_go_on_when_a_node_is_killed_and_none_fails_that_may_be_made_twice() -> TestResult {
+    let dir = TempDir::new()?;
+    let mut mesh = Mesh::start_with(dir.path(), &["--calls-per-second", "200"]).await?;
+    let before = mesh.counts().await?;
+    let (_, victim) = mesh.nodes.last().ok_or("no nodes")?;
+    kill(Pid::from_raw(*victim), Signal::SIGKILL)?;
+    line_with(&mut mesh.lines, "node-c (pid").await?;
+    let mut counts = mesh.counts().await?;
+    while counts.get("ok") < before.get("ok").map(|ok| ok + 500).as_ref() {
+        counts = mesh.counts().await?;
+    }
+    assert_eq!(counts.get("failed"), Some(&0), "{counts:?}");
+    assert!(counts.get("once_ok") > before.get("once_ok"), "{counts:?}");
+    send(&mesh.process, Signal::SIGINT)?;
+    let sum = line_with(&mut mesh.lines, "calls: ").await?;
+    assert!(sum.contains(" ok, 0 failed; not idempotent: "), "{sum}");
+    assert_eq!(within_limit(mesh.process.wait()).await??.code(), Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_calls_no_node_takes_any() -> TestResult {
+    let dir = TempDir::new()?;
+    let mut mesh = Mesh::start_with(dir.path(), &["--calls-per-second", "0"]).await?;
+    send(&mesh.process, Signal::SIGINT)?;
+    let mut rest = String::new();
+    while let Some(line) = within_limit(mesh.lines.next_line()).await?? {
+        rest = rest + &line + "\n";
+    }
+    assert_eq!(rest.trim(), "stopping all nodes");
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_nodes_end_with_their_parent_however_it_ends() -> TestResult {
     let dir = TempDir::new()?;
     let mut mesh = Mesh::start(dir.path()).await?;
@@ -154,7 +189,11 @@ struct Mesh {
 
 impl Mesh {
     async fn start(dir: &Path) -> Result<Self, Box<dyn Error>> {
-        let mut process = node(dir, &["dev"]).spawn()?;
+        Self::start_with(dir, &[]).await
+    }
+
+    async fn start_with(dir: &Path, flags: &[&str]) -> Result<Self, Box<dyn Error>> {
+        let mut process = node(dir, &[&["dev"], flags].concat()).spawn()?;
         let mut lines = BufReader::new(process.stdout.take().ok_or("no stdout")?).lines();
         let mut nodes = Vec::new();
         for name in ["node-a", "node-b", "node-c"] {
@@ -165,6 +204,15 @@ impl Mesh {
         }
         line_with(&mut lines, "Ctrl-C stops").await?;
         Ok(Self { process, lines, nodes })
+    }
+}
+
+impl Mesh {
+    /// Waits for the next line about the calls, and returns what it counts.
+    async fn counts(&mut self) -> Result<BTreeMap<String, u64>, Box<dyn Error>> {
+        let line = line_with(&mut self.lines, "calls ").await?;
+        let fields = line.split_whitespace().filter_map(|field| field.split_once('='));
+        fields.map(|(name, count)| Ok((name.to_owned(), count.parse()?))).collect()
     }
 }
 
