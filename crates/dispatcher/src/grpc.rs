@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod client;
 pub(crate) mod compression;
 pub(crate) mod frame;
+mod passed_on;
 pub(crate) mod timeout;
 pub(crate) mod unframe;
 
@@ -12,6 +13,8 @@ use tonic::body::Body;
 
 use crate::status::Status;
 
+pub(crate) use passed_on::passed_on;
+
 const CONTENT_TYPE: &str = "application/grpc";
 
 /// Returns the `content-type` if it is gRPC's, whatever the encoding; gRPC-Web is another protocol.
@@ -19,16 +22,6 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Option<&HeaderValue> {
     let kind = headers.get(header::CONTENT_TYPE)?;
     let rest = kind.as_bytes().strip_prefix(CONTENT_TYPE.as_bytes())?;
     matches!(rest.first(), None | Some(b'+' | b';')).then_some(kind)
-}
-
-/// Returns an answer as it goes on to whoever has called. One whose head says how the call ended has no body, and has to end with
-/// its head: clients take an empty body after it for a broken answer.
-pub(crate) fn passed_on<B>(response: Response<B>) -> Response<Body>
-where
-    B: http_body::Body<Data = bytes::Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
-{
-    let is_over = response.headers().contains_key(tonic::Status::GRPC_STATUS);
-    response.map(|body| if is_over { Body::empty() } else { Body::new(body) })
 }
 
 /// Returns an answer that is a failure and nothing else.

@@ -1,5 +1,7 @@
 //! Calls that come over plain HTTP.
 
+use std::mem;
+
 use futures_util::TryStreamExt as _;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -22,6 +24,9 @@ use crate::meta::{RequestMeta, ResponseMeta};
 use crate::procedure::{ProcedureName, Shape};
 use crate::status::Status;
 use crate::wire::{Wire, write_ok};
+
+/// Most bytes that are read of a body that is too large, behind those that fit.
+const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Who answers a call.
 pub(crate) struct Callee {
@@ -106,16 +111,20 @@ pub(crate) async fn serve(callee: Callee, request: Request<Body>, options: &Fron
 async fn answer(callee: Callee, request: Request<Body>, options: &FrontOptions) -> Result<Response<Body>, Status> {
     let (head, body) = request.into_parts();
     let asked = Asked::by(&head)?;
-    let Callee { name, shape, handler, .. } = callee;
-    let shape = asked.shape(&name, shape)?;
+    let Callee { name, shape: known, handler, .. } = callee;
+    let shape = asked.shape(&name, known)?;
     let meta = RequestMeta::read(&head.headers)?;
     let deadline = late::deadline(late::time_left(&head.headers, &meta)?)?;
     refuse_compressed(&head.headers)?;
     let encoding = meta.encoding.clone();
     let whole = Box::pin(late::arriving(options.body_timeout, Box::pin(whole(body, options.message_bytes_max))));
     let messages = Messages::stream(whole);
-    let call = Call { procedure: name, shape, meta, deadline, messages, extensions: head.extensions };
+    let mut call = Call { procedure: name, shape, meta, deadline, messages, extensions: head.extensions };
     late::within(deadline, async {
+        if known.is_none() {
+            // Nobody else is to wait for a message that comes slowly, or not at all; and what is wrong with it is told in our words.
+            call.messages = Messages::one(mem::take(&mut call.messages).only().await?);
+        }
         let reply = handler.oneshot(call).await?;
         let replies = late::until(deadline, reply.messages);
         let encoding = reply.meta.encoding.clone().or(encoding);
@@ -136,10 +145,12 @@ fn whole(body: Body, limit: usize) -> impl futures_core::Stream<Item = Result<by
                 format!("request: body is larger than {limit} bytes, the most that is taken"),
             )
         };
-        if http_body::Body::size_hint(&body).lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        let is_announced = http_body::Body::size_hint(&body).lower() > u64::try_from(limit).unwrap_or(u64::MAX);
+        let mut pieces = body.into_data_stream().map_err(Status::from);
+        if is_announced {
+            discard(&mut pieces).await?;
             return Err(too_large());
         }
-        let mut pieces = body.into_data_stream().map_err(Status::from);
         let Some(first) = pieces.try_next().await? else { return Ok(bytes::Bytes::new()) };
         let Some(second) = pieces.try_next().await? else { return fits(first, limit).ok_or_else(too_large) };
         let mut message = bytes::BytesMut::from(first);
@@ -147,12 +158,27 @@ fn whole(body: Body, limit: usize) -> impl futures_core::Stream<Item = Result<by
         while let Some(piece) = next {
             message.extend_from_slice(&piece);
             if message.len() > limit {
+                drop(message);
+                discard(&mut pieces).await?;
                 return Err(too_large());
             }
             next = pieces.try_next().await?;
         }
         Ok(message.freeze())
     })
+}
+
+/// Reads what is of no use any more, up to a bound: callers that cannot go on sending do not look for an answer.
+async fn discard(
+    pieces: &mut (impl futures_core::Stream<Item = Result<bytes::Bytes, Status>> + Unpin),
+) -> Result<(), Status> {
+    let mut read = 0;
+    while read < DISCARDED_BYTES_MAX
+        && let Some(piece) = pieces.try_next().await?
+    {
+        read += piece.len();
+    }
+    Ok(())
 }
 
 fn fits(message: bytes::Bytes, limit: usize) -> Option<bytes::Bytes> {

@@ -1,10 +1,12 @@
 //! Calls over plain HTTP.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use dispatcher::{Code, Dispatcher, Front, Json, Procedure, Readiness, Request, Response, Status};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
@@ -135,10 +137,28 @@ async fn a_deadline_of_our_headers_holds_here_and_elsewhere() -> Outcome {
 #[tokio::test(start_paused = true)]
 async fn a_caller_whose_body_does_not_come_is_not_waited_for() -> Outcome {
     let (sent, unsent) = (Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from_static(b"2"))), stream::pending());
-    let body = http_body_util::StreamBody::new(futures_util::StreamExt::chain(stream::iter([sent]), unsent));
+    let body = http_body_util::StreamBody::new(stream::iter([sent]).chain(unsent));
     let began = tokio::time::Instant::now();
     let Ok(response) = numbers()?.oneshot(http::Request::post("/numbers/double").body(body)?).await;
     assert_eq!((response.status(), began.elapsed()), (StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(30)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_a_body_that_is_too_large_the_rest_is_taken_up_to_a_bound() -> Outcome {
+    const PIECE: Bytes = Bytes::from_static(&[b'1'; 1 << 20]);
+    let (own, elsewhere) = (numbers()?, forwarding(numbers()?, "numbers"));
+    for (front, pieces, taken) in [(&own, 10, 10), (&own, 1_000, 69), (&elsewhere, 10, 10)] {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&sent);
+        let body = stream::iter(0..pieces).map(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, std::io::Error>(http_body::Frame::data(PIECE))
+        });
+        let request = http::Request::post("/numbers/double").body(http_body_util::StreamBody::new(body))?;
+        let Ok(response) = front.clone().oneshot(request).await;
+        assert_eq!((response.status(), sent.load(Ordering::Relaxed)), (StatusCode::TOO_MANY_REQUESTS, taken));
+    }
     Ok(())
 }
 

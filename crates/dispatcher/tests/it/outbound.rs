@@ -26,7 +26,7 @@ use test_rpc::EchoService;
 use test_rpc::rpc::echo_client::EchoClient;
 use test_rpc::rpc::echo_server::EchoServer;
 use test_rpc::rpc::{EchoReply, EchoRequest, Failure, StreamRequest, Summary};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::interval;
 use tonic::metadata::MetadataValue;
@@ -253,7 +253,7 @@ async fn all_shapes_go_through_two_nodes_to_an_application_that_knows_nothing_of
     assert_eq!(repeated, [reply("b", 0), reply("b", 1), reply("b", 2)]);
     let sum = client.client_stream(stream::iter([says("c"), says("dd")])).await?.into_inner();
     assert_eq!(sum, Summary { messages: 2, bytes: 3 });
-    let (say, said) = tokio::sync::mpsc::channel(1);
+    let (say, said) = mpsc::channel(1);
     let said = stream::unfold(said, |mut said| async move { Some((said.recv().await?, said)) });
     let mut replies = client.chat(said).await?.into_inner();
     for (index, word) in ["one", "two"].into_iter().enumerate() {
@@ -337,6 +337,35 @@ async fn a_call_that_is_given_up_ends_in_the_application() -> Outcome {
         _calls = app.echo.wait_for(|calls| calls.begun == 1) => {}
     }
     within("the end of the handler", app.echo.wait_for(|calls| calls.dropped == 1)).await;
+    Ok(())
+}
+
+/// Begins a chat, and returns what is still to come of it. It goes on for as long as what else is returned is there.
+async fn begun(mesh: &Mesh) -> Result<(tonic::Streaming<EchoReply>, mpsc::Sender<EchoRequest>), BoxError> {
+    let (say, mut said) = mpsc::channel(1);
+    say.send(says("a")).await?;
+    let requests = stream::poll_fn(move |cx| said.poll_recv(cx));
+    let mut replies = within("an answer", mesh.client(0)?.chat(requests)).await?.into_inner();
+    assert_eq!(within("a reply", replies.message()).await?, Some(reply("a", 0)));
+    Ok((replies, say))
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_in_the_middle_ends_with_a_status() -> Outcome {
+    for number in 0..2 {
+        let app = App::start().await?;
+        let mut mesh = Mesh::start(&[&app]).await?;
+        mesh.knows(0, true).await?;
+        let (mut replies, _say) = begun(&mesh).await?;
+        // Once it is the application that dies, once the node beside it.
+        if number == 0 {
+            drop(app);
+        } else {
+            mesh.kill(1);
+        }
+        let ended = within("the end", replies.message()).await.map_err(|status| status.code());
+        assert_eq!(ended, Err(Code::Unavailable), "{number}");
+    }
     Ok(())
 }
 
