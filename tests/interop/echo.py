@@ -10,6 +10,28 @@ UNARY, SERVER_STREAM, CLIENT_STREAM, CHAT = "Unary", "ServerStream", "ClientStre
 RETURNED = "echo-"
 
 
+class Calls:
+    """How many calls run, and how many were given up before their end."""
+
+    def __init__(self):
+        self.running = self.dropped = 0
+        self._changed = asyncio.Event()
+
+    def change(self, running=0, dropped=0):
+        self.running, self.dropped = self.running + running, self.dropped + dropped
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def wait(self, what, at_least):
+        """Waits until as many are `running` or were `dropped`, and returns how many."""
+        while getattr(self, what) < at_least:
+            await self._changed.wait()
+        return getattr(self, what)
+
+
+CALLS = Calls()
+
+
 class Failed(Exception):
     """A call that fails as it was asked to."""
 
@@ -58,9 +80,13 @@ async def _each(requests):
 async def serve(method, requests):
     """Yields the replies to a call. Says so when it is cancelled."""
     kind = {UNARY: _each, SERVER_STREAM: _repeat, CLIENT_STREAM: _sum, CHAT: _each}[method]
+    CALLS.change(running=1)
     try:
         async for reply in kind(requests):
             yield reply
     except asyncio.CancelledError:
         print("dropped", flush=True)
+        CALLS.change(dropped=1)
         raise
+    finally:
+        CALLS.change(running=-1)

@@ -23,15 +23,19 @@ def path(method):
 class Client:
     """The four shapes, and the eye on the server."""
 
-    def __init__(self, address, certificates):
-        certificate, key = (file.read_bytes() for file in certificates.of("client"))
-        credentials = grpc.ssl_channel_credentials(certificates.ca.read_bytes(), key, certificate)
-        self.channel = grpc.secure_channel(address, credentials, OPTIONS)
+    def __init__(self, channel, calls):
+        self.channel, self.calls = channel, calls
         self.unary = self.channel.unary_unary(path("Unary"))
         self.server_stream = self.channel.unary_stream(path("ServerStream"))
         self.client_stream = self.channel.stream_unary(path("ClientStream"))
         self.chat = self.channel.stream_stream(path("Chat"))
-        self.calls = Calls(address, certificates)
+
+
+def secure(address, certificates):
+    """Returns a channel of a client that shows its certificate."""
+    certificate, key = (file.read_bytes() for file in certificates.of("client"))
+    credentials = grpc.ssl_channel_credentials(certificates.ca.read_bytes(), key, certificate)
+    return grpc.secure_channel(address, credentials, OPTIONS)
 
 
 def failure_of(call):
@@ -172,7 +176,7 @@ def without_certificate(address, certificates):
 def main():
     address, certificates = sys.argv[1], Certificates(sys.argv[2])
     report = Report(f"grpcio {grpc.__version__} calls us over HTTP/2")
-    client = Client(address, certificates)
+    client = Client(secure(address, certificates), Calls(address, certificates))
     for check in CHECKS:
         with report.check(check):
             check(client)

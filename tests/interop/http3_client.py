@@ -89,20 +89,23 @@ class Client(QuicConnectionProtocol):
             if arrived.stream_ended:
                 call.has_ended.set()
 
-    def call(self, method, *requests, more=False, metadata=()):
-        """Begins a call with these requests, and with more of them to come if so said."""
-        call = Call(self, self.quic.get_next_available_stream_id())
+    def post(self, method, headers, kind):
+        """Begins a request, as a call of this kind."""
+        call = kind(self, self.quic.get_next_available_stream_id())
         self.under_way[call.stream] = call
         headers = [
             (":method", "POST"),
             (":scheme", "https"),
             (":authority", "server"),
             (":path", f"/{messages.SERVICE}/{method}"),
-            ("te", "trailers"),
-            ("content-type", "application/grpc"),
-            *metadata,
+            *headers,
         ]
         self.http.send_headers(call.stream, [(key.encode(), value.encode()) for key, value in headers])
+        return call
+
+    def call(self, method, *requests, more=False, metadata=()):
+        """Begins a call of gRPC with these requests, and with more of them to come if so said."""
+        call = self.post(method, [("te", "trailers"), ("content-type", "application/grpc"), *metadata], Call)
         for request in requests:
             call.send(request)
         if not more:

@@ -13,7 +13,7 @@ struct Tool {
     get_it: &'static str,
 }
 
-const OPTIONAL: [Tool; 7] = [
+const OPTIONAL: [Tool; 8] = [
     Tool {
         program: "git",
         needed_for: "tidy lists the files git knows; without it, all",
@@ -49,9 +49,13 @@ const OPTIONAL: [Tool; 7] = [
         needed_for: "dist --target musl (with the musl Rust target)",
         get_it: "apt-get install --no-install-recommends musl-tools",
     },
+    Tool { program: "curl", needed_for: "interop mesh, with a Python that has aioquic and grpcio", get_it: GET_CURL },
 ];
 
-/// How to get what `interop grpc` runs with.
+/// How to get what `interop mesh` calls with.
+pub(crate) const GET_CURL: &str = "apt-get install --no-install-recommends curl";
+
+/// How to get what `interop` runs with.
 pub(crate) const GET_GRPC_PACKAGES: &str = "python3 -m venv target/interop && target/interop/bin/pip install aioquic grpcio, then --python target/interop/bin/python";
 
 /// Prints one line a tool; fails only when something is missing that every build needs.
@@ -111,9 +115,9 @@ fn musl_target() -> String {
 fn grpc_packages() -> String {
     let name = "python3 grpc";
     if has_grpc_packages(Path::new("python3")) {
-        return line("ok", name, "python3 has aioquic and grpcio (interop grpc)");
+        return line("ok", name, "python3 has aioquic and grpcio (interop grpc, interop mesh)");
     }
-    line("optional", name, &format!("interop grpc; {GET_GRPC_PACKAGES}"))
+    line("optional", name, &format!("interop grpc, interop mesh; {GET_GRPC_PACKAGES}"))
 }
 
 /// Returns whether `python` has aioquic and grpcio.

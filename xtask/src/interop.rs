@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 
 use crate::doctor;
+use crate::node::WhichNode;
 use crate::process::{cargo, succeeds};
 
 /// What is held to whom.
@@ -17,21 +18,37 @@ pub(crate) enum Options {
         #[arg(long, default_value = "python3", value_name = "PATH")]
         python: PathBuf,
     },
+    /// Real nodes, between an application of grpcio and those who call it: grpcio, aioquic, and curl over each HTTP it has.
+    Mesh {
+        /// The Python that has aioquic and grpcio.
+        #[arg(long, default_value = "python3", value_name = "PATH")]
+        python: PathBuf,
+        #[command(flatten)]
+        which: WhichNode,
+    },
 }
 
 /// Builds our side and runs it with the scripts of the others, which are in `tests/interop`.
 ///
 /// # Errors
-/// When the Python lacks what it needs, or cargo cannot be started.
+/// When something that is needed is missing, or cargo cannot be started.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let Options::Grpc { python } = options;
+    let (Options::Grpc { python } | Options::Mesh { python, .. }) = options;
     let python = absolute(python)?;
     if !doctor::has_grpc_packages(&python) {
         bail!("`{}` lacks aioquic or grpcio; {}", python.display(), doctor::GET_GRPC_PACKAGES);
     }
-    let mut ours = cargo(["run", "--quiet", "--package", "omnirelay-tests", "--example", "rpc", "--", "interop"]);
-    let all_hold = succeeds(ours.arg(python))?;
-    Ok(if all_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let mut ours = cargo(["run", "--quiet", "--package", "omnirelay-tests", "--example", "rpc", "--"]);
+    match options {
+        Options::Grpc { .. } => ours.arg("interop").arg(python),
+        Options::Mesh { which, .. } => {
+            if doctor::find("curl").is_none() {
+                bail!("there is no curl; {}", doctor::GET_CURL);
+            }
+            ours.arg("mesh").arg(python).arg(which.locate()?)
+        }
+    };
+    Ok(if succeeds(&mut ours)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Cargo runs in the root of the workspace, where a path from here would lead astray; a bare name is looked for

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use identity::Credentials;
-use test_authority::{Authority, Holder};
+use test_authority::{Authority, Holder, Issued};
 
 /// Name of the file with the trust bundle.
 pub(crate) const BUNDLE: &str = "ca.pem";
@@ -35,6 +35,13 @@ impl Certificates {
         self.issue_by(0, node)
     }
 
+    /// Issues a certificate for `node` in this role, and writes it and its key.
+    pub(crate) fn issue_as(&self, node: &str, role: &str) -> anyhow::Result<()> {
+        let [authority, _] = &self.authorities;
+        let issued = authority.issue(&Holder { role: role.to_owned(), ..Holder::new(node) })?;
+        self.write_issued(node, &issued)
+    }
+
     /// Issues a certificate for `node` by one CA or, for an odd number, by the other; and writes it and its key in place of those that
     /// were there.
     pub(crate) fn issue_by(&self, number: usize, node: &str) -> anyhow::Result<Arc<Credentials>> {
@@ -42,9 +49,13 @@ impl Certificates {
         let (authority, other) = if number.is_multiple_of(2) { (first, second) } else { (second, first) };
         let holder = Holder { also_trusts: vec![other.trust_bundle_pem()], ..Holder::new(node) };
         let issued = authority.issue(&holder)?;
-        self.write(&format!("{node}.key"), issued.key_pem())?;
-        self.write(&format!("{node}.pem"), issued.certificate_pem())?;
+        self.write_issued(node, &issued)?;
         authority.credentials_of(&issued, &holder).context("cannot use what was issued")
+    }
+
+    fn write_issued(&self, node: &str, issued: &Issued) -> anyhow::Result<()> {
+        self.write(&format!("{node}.key"), issued.key_pem())?;
+        self.write(&format!("{node}.pem"), issued.certificate_pem())
     }
 
     /// Puts a file in its place at once, whole.

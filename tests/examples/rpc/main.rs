@@ -2,6 +2,8 @@
 //!
 //! - `rpc interop PYTHON` holds our server and our client factory to stacks that others have made: grpcio for HTTP/2, aioquic for
 //!   HTTP/3. `cargo xtask interop grpc` runs it, with a Python that has both; the scripts are in `tests/interop`.
+//! - `rpc mesh PYTHON NODE` has clients of others call an application of another make through real nodes, whose binary is `NODE`.
+//!   `cargo xtask interop mesh` runs it.
 //! - `rpc hold own|shared [PART]` holds both to what is promised when something breaks: servers are killed and drained, packets are
 //!   dropped, certificates renewed. `cargo xtask hyperscale rpc` runs it; packets are dropped only in a network namespace of its own.
 //! - `rpc serve KIND ADDRESS COUNT FOLDER` is a server of such a run.
@@ -12,6 +14,7 @@ mod certificates;
 mod faults;
 mod interop;
 mod load;
+mod mesh;
 mod pairs;
 mod process;
 mod report;
@@ -33,12 +36,15 @@ async fn main() -> anyhow::Result<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["interop", python] => interop::run(python.as_ref()).await,
+        ["mesh", python, node] => mesh::run(python.as_ref(), node.as_ref()).await,
         ["hold", network] => faults::run(network.parse()?, None).await,
         ["hold", network, part] => faults::run(network.parse()?, Some(part)).await,
         ["serve", kind, address, count, folder] => {
             serve::run(kind.parse()?, address.parse()?, count.parse()?, folder.as_ref()).await?;
             Ok(ExitCode::SUCCESS)
         }
-        _ => bail!("usage: rpc interop PYTHON | hold own|shared [PART] | serve KIND ADDRESS COUNT FOLDER"),
+        _ => bail!(
+            "usage: rpc interop PYTHON | mesh PYTHON NODE | hold own|shared [PART] | serve KIND ADDRESS COUNT FOLDER"
+        ),
     }
 }
