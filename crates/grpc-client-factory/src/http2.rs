@@ -12,13 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
-use h2_transport::{gather, read_ahead};
+use h2_transport::{ReadAhead, gather, read_ahead};
 use http::{Request, Response};
 use identity::Credentials;
 use metrics::Histogram;
 use rustls::pki_types::{CertificateDer, ServerName};
 use socket2::SockRef;
-use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
@@ -76,7 +75,7 @@ pub(crate) enum Unanswered {
     Failed(FactoryError),
 }
 
-type Tls = TlsStream<BufReader<TcpStream>>;
+type Tls = TlsStream<ReadAhead<TcpStream>>;
 
 /// Connects to one of `addresses`, checks who answers, and speaks HTTP/2.
 pub(crate) async fn dial(

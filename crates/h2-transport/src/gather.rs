@@ -1,14 +1,17 @@
 //! One write a turn.
 
 use std::io::{self, IoSlice};
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes at which what is gathered is sent without waiting for the end of the turn: two of the largest records of TLS.
-const ENOUGH_BYTES: usize = 32 * 1024;
+use crate::spare;
+
+/// Bytes at which what is gathered is sent without waiting for the end of the turn.
+const ENOUGH_BYTES: usize = spare::BYTES;
 
 /// A stream that holds back what is written to it until its [`Outlet`] sends it, or there is enough of it.
 ///
@@ -26,6 +29,7 @@ type Shared<I> = Arc<Mutex<Gathered<I>>>;
 #[derive(Debug)]
 struct Gathered<I> {
     io: I,
+    /// Without any room while there is nothing in it.
     unsent: Vec<u8>,
     /// How much of `unsent` has gone already.
     sent: usize,
@@ -75,7 +79,7 @@ impl<I: AsyncWrite + Unpin> Gathered<I> {
             }
         }
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-        self.unsent.clear();
+        spare::give_back(mem::take(&mut self.unsent));
         self.sent = 0;
         Poll::Ready(Ok(()))
     }
@@ -89,6 +93,9 @@ impl<I: AsyncWrite + Unpin> Gathered<I> {
         if bytes > ENOUGH_BYTES {
             // Large enough for a write of its own: it need not be copied.
             return Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        }
+        if self.unsent.is_empty() && bytes > 0 {
+            self.unsent = spare::take();
         }
         slices.iter().for_each(|slice| self.unsent.extend_from_slice(slice));
         Poll::Ready(Ok(bytes))
@@ -199,6 +206,17 @@ mod tests {
         end_turn(&outlet).await;
         end_turn(&outlet).await;
         assert_eq!(seen(&outlet), [b"headdata"]);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_has_sent_all_has_no_buffer() -> io::Result<()> {
+        let (mut stream, outlet) = writes(usize::MAX);
+        let capacity = || lock(&outlet.0).unsent.capacity();
+        stream.write_all(&[1; 20_000]).await?;
+        assert_eq!(capacity(), ENOUGH_BYTES);
+        end_turn(&outlet).await;
+        assert_eq!(capacity(), 0);
         Ok(())
     }
 

@@ -5,6 +5,9 @@
 //! a connection writes until its task has done all that it can do now; then the task sends it with [`Outlet::after`], and
 //! what was many records and many system calls is one. [`read_ahead`] goes between TLS and TCP: TLS alone reads 4 KiB at a time.
 //!
+//! Neither keeps a buffer while there is nothing in it: the connections of a thread lend each other two, so a thousand that are silent
+//! take no more than one that is not.
+//!
 //! ```
 //! # async fn run(io: tokio::io::DuplexStream) -> std::io::Result<()> {
 //! use std::future::poll_fn;
@@ -27,15 +30,8 @@
 //! ```
 
 mod gather;
+mod read_ahead;
+mod spare;
 
 pub use gather::{Gathering, Outlet, gather};
-
-use tokio::io::{AsyncRead, BufReader};
-
-/// Most bytes that are taken off a socket at a time: a few records of calls, one of bulk data.
-const READ_AHEAD_BYTES: usize = 32 * 1024;
-
-/// Reads from `io` in large pieces, whatever pieces are asked for.
-pub fn read_ahead<I: AsyncRead>(io: I) -> BufReader<I> {
-    BufReader::with_capacity(READ_AHEAD_BYTES, io)
-}
+pub use read_ahead::{ReadAhead, read_ahead};

@@ -8,14 +8,13 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use h2_transport::{Outlet, gather, read_ahead};
+use h2_transport::{Outlet, ReadAhead, gather, read_ahead};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use identity::Presented;
-use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -34,7 +33,7 @@ use crate::server::{Ended, Shared};
 use crate::streams::Streams;
 use crate::upgrade::Upgrades;
 
-type Tls = TlsStream<BufReader<TcpStream>>;
+type Tls = TlsStream<ReadAhead<TcpStream>>;
 
 const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
