@@ -11,21 +11,18 @@ mod keys;
 mod origin;
 mod print;
 mod problem;
+mod rpc_config;
 mod setting;
 mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dispatcher::{LocalEndpoint, ServiceName};
 use gossip::{Amount, Bound, Knob, KnobFacts};
 use identity::{CertificateFiles, FileOptions, StaleLists};
-use peers_core::ChooserSpec;
 use telemetry::LogFormat;
 
 use crate::chain::Chain;
@@ -35,6 +32,7 @@ pub(crate) use gossip_config::GossipConfig;
 pub(crate) use keys::Key;
 pub(crate) use print::{PrintFormat, print};
 pub(crate) use problem::{ConfigError, Problem};
+pub(crate) use rpc_config::RpcConfig;
 use setting::Fraction;
 use settings::Reader;
 pub(crate) use settings::{Settings, Sources};
@@ -106,17 +104,6 @@ pub(crate) struct StateConfig {
     pub(crate) directory: Option<PathBuf>,
 }
 
-/// `rpc.*`: calls between applications.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct RpcConfig {
-    /// None are taken without it.
-    pub(crate) address: Option<SocketAddr>,
-    pub(crate) advertise_port: Option<NonZeroU16>,
-    pub(crate) local: Option<LocalEndpoint>,
-    pub(crate) chooser: ChooserSpec,
-    pub(crate) services: BTreeMap<ServiceName, LocalEndpoint>,
-}
-
 /// `log.*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogConfig {
@@ -153,13 +140,7 @@ impl Config {
                 plaintext: reader.value(keys::CONTROL_PLAINTEXT),
             },
             state: StateConfig { directory: reader.optional(keys::STATE_DIRECTORY) },
-            rpc: RpcConfig {
-                address: reader.optional(keys::RPC_ADDRESS),
-                advertise_port: reader.optional(keys::RPC_ADVERTISE_PORT),
-                local: reader.optional(keys::RPC_LOCAL),
-                chooser: reader.value(keys::RPC_CHOOSER),
-                services: reader.optional(keys::RPC_SERVICES).unwrap_or_default(),
-            },
+            rpc: RpcConfig::read(&mut reader),
             log: LogConfig { format: reader.value(keys::LOG_FORMAT), filter: reader.value(keys::LOG_FILTER) },
             traces: TracesConfig {
                 endpoint: reader.optional(keys::TRACES_ENDPOINT),
@@ -187,6 +168,7 @@ impl Config {
     /// Adds what is wrong with values that are each valid.
     fn check(&self, settings: &Settings, purpose: Purpose, problems: &mut Vec<Problem>) {
         problems.extend(self.tls.out_of_range(settings));
+        problems.extend(self.rpc.out_of_range(settings));
         problems.extend(self.unusable(settings));
         if purpose == Purpose::Show {
             return;

@@ -94,7 +94,7 @@ impl Rpc {
             server,
             listener,
             services: LocalServices::new(services.iter().map(service).collect()).map_err(RpcError::Services)?,
-            factory: ClientFactory::new(credentials, FactoryOptions::default()).map_err(RpcError::Factory)?,
+            factory: ClientFactory::new(credentials, factory_options(&config.rpc)).map_err(RpcError::Factory)?,
             options: OutboundOptions { chooser: chooser.clone(), ..OutboundOptions::default() },
             id,
             inflight: Inflight::new(),
@@ -146,6 +146,12 @@ impl Rpc {
         });
         Ok(tasks)
     }
+}
+
+fn factory_options(config: &RpcConfig) -> FactoryOptions {
+    let mut options = FactoryOptions::default();
+    options.profiles.insert(FactoryOptions::DATA_PLANE.to_owned(), config.profile());
+    options
 }
 
 fn entry(id: &SpiffeId) -> Entry {

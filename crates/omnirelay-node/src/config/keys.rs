@@ -180,6 +180,32 @@ keys! {
             "Applications beside the node, by the names under which the mesh calls them; they speak gRPC there (HTTP/2 without TLS), and \
              are announced while they are well",
         );
+    HEDGING_METHODS = "rpc.hedging.methods", List, Some(""),
+        About::Words(
+            "`package.Service/Method` each, or `*` alone",
+            "Methods whose calls are sent to one more node when the last has not answered within `delay`; the first good answer counts. \
+             Naming one says that it may be executed twice at a time; `*` says so of all",
+        );
+    HEDGING_MAX_ATTEMPTS = "rpc.hedging.maxAttempts", Number, Some("2"),
+        About::Words("2 to 5", "Most attempts at such a call, the first included. More costs servers more when they are slow");
+    HEDGING_DELAY = "rpc.hedging.delay", Duration, Some("100ms"),
+        About::Words(
+            "0s to 1m",
+            "How long the last attempt may take before the next begins. The 95th percentile of what answers take doubles one call in \
+             twenty; shorter costs servers more",
+        );
+    HEALTH_CHECK_ENABLED = "rpc.healthCheck.enabled", Flag, Some("false"),
+        About::Words(
+            "true, false",
+            "true: connections over HTTP/3 that had calls lately are asked whether they work, and calls go over HTTP/2 before one has \
+             to fail",
+        );
+    HEALTH_CHECK_INTERVAL = "rpc.healthCheck.interval", Duration, Some("5s"),
+        About::Words("100ms to 1h", "How often a connection is asked. Shorter costs a call each time");
+    HEALTH_CHECK_TIMEOUT = "rpc.healthCheck.timeout", Duration, Some("1s"),
+        About::Words("10ms to 1m", "Longest wait for the answer. Keep it well above the slowest round trip");
+    HEALTH_CHECK_FAILURES = "rpc.healthCheck.failures", Number, Some("2"),
+        About::Words("1 to 100", "Failures in a row after which calls go over HTTP/2, if that answers. Fewer react sooner, also to chance");
     LOG_FORMAT = "log.format", Text, Some("text"),
         About::Words("text, json", "How log lines are written");
     LOG_FILTER = "log.filter", Text, Some("info"),

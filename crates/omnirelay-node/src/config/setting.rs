@@ -1,6 +1,6 @@
 //! Types that a setting can have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use dispatcher::LocalEndpoint;
 use figment::value::Value;
 use gossip::Profile;
+use grpc_client_factory::HedgedMethods;
 use mesh_types::{ClusterId, Endpoint, NameError, NodeId, NodeMetadata, Region, Role, ServiceName};
 use peers_core::ChooserSpec;
 use telemetry::LogFormat;
@@ -188,6 +189,23 @@ impl Setting for BTreeMap<ServiceName, LocalEndpoint> {
                 Err(format!("at most {} services are valid, not {count}", NodeMetadata::MAX_SERVICES))
             }
             _ => Ok(services),
+        }
+    }
+}
+
+impl Setting for HedgedMethods {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let valid = "a list such as `[\"orders.Orders/Get\"]`, or `[\"*\"]`, is valid";
+        let items = value.as_array().ok_or_else(|| valid.to_owned())?;
+        let names: BTreeSet<_> = items.iter().map(|item| text(item).map(str::to_owned)).collect::<Result<_, _>>()?;
+        let is_method = |name: &String| {
+            let parts = name.split_once('/');
+            parts.is_some_and(|(service, method)| !service.is_empty() && !method.is_empty() && !method.contains('/'))
+        };
+        match names.iter().find(|name| !is_method(name)) {
+            None => Ok(Self::Named(names)),
+            Some(name) if name == "*" && names.len() == 1 => Ok(Self::All),
+            Some(name) => Err(format!("{valid}, and `{name}` names no method")),
         }
     }
 }

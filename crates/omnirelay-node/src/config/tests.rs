@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use grpc_client_factory::{HealthCheckOptions, HedgedMethods, HedgingOptions, Profile};
 use tempfile::TempDir;
 
 use super::*;
@@ -60,6 +61,21 @@ fn defaults_are_those_of_the_contract() -> TestResult {
     assert_eq!((config.gossip.node_id, config.gossip.cluster_id, config.gossip.role), (None, None, None));
     assert_eq!(config.control, ControlConfig { enabled: true, address: "127.0.0.1:17420".parse()?, plaintext: false });
     assert_eq!(config.log, LogConfig { format: LogFormat::Text, filter: "info".to_owned() });
+    Ok(())
+}
+
+#[test]
+fn calls_are_made_as_the_factory_does_by_default_and_hedged_and_checked_if_the_configuration_says_so() -> TestResult {
+    let profile = |assignments: &[&str]| Ok::<_, ConfigError>(show(&sources(&[], assignments))?.rpc.profile());
+    assert_eq!(profile(&["rpc.hedging.delay=1s", "rpc.healthCheck.interval=1s"])?, Profile::data_plane());
+    let both = profile(&["rpc.hedging.methods=*", "rpc.healthCheck.enabled=true"])?;
+    assert_eq!(both.hedging, Some(HedgingOptions::new(HedgedMethods::All)));
+    assert_eq!(both.http3.health_check, Some(HealthCheckOptions::default()));
+    let named =
+        profile(&["rpc.hedging.methods=a.B/Read,a.B/List", "rpc.hedging.delay=20ms", "rpc.hedging.maxAttempts=3"])?;
+    let methods = HedgedMethods::Named(["a.B/List".to_owned(), "a.B/Read".to_owned()].into());
+    let delay = Duration::from_millis(20);
+    assert_eq!(named.hedging, Some(HedgingOptions { max_attempts: 3, delay, ..HedgingOptions::new(methods) }));
     Ok(())
 }
 

@@ -59,6 +59,13 @@ const ROWS: &[Row] = rows! {
     "rpc.local": "'unix:/s'", "unix:/s"; "'http://10.0.0.1:1'";
     "rpc.chooser": "'random'", "random"; "'best'";
     "rpc.services": "{ rack = 'http://127.0.0.1:1' }", "http://127.0.0.1:1"; "{ rack = 'http://10.0.0.1:1' }";
+    "rpc.hedging.methods": "['a.B/Read', 'a.B/List']", "a.B/Read,a.B/List"; "['a.B.Read']";
+    "rpc.hedging.maxAttempts": "5", "5"; "6";
+    "rpc.hedging.delay": "'0s'", "0s"; "'61s'";
+    "rpc.healthCheck.enabled": "true", "true"; "'yes'";
+    "rpc.healthCheck.interval": "'1h'", "1h"; "'99ms'";
+    "rpc.healthCheck.timeout": "'10ms'", "10ms"; "'61s'";
+    "rpc.healthCheck.failures": "100", "100"; "0";
     "log.format": "'json'", "json"; "'xml'";
     "log.filter": "'warn,gossip=debug'", "warn,gossip=debug"; "'gossip=loud'";
     "traces.endpoint": "'https://c:4317'", "https://c:4317"; "'http://c:4317'";
