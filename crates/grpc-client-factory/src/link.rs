@@ -288,8 +288,9 @@ impl Link {
 
     /// Looks in the background whether HTTP/3 works, while calls go over HTTP/2.
     fn probe(self: &Arc<Self>, state: &mut State, now: Instant) {
-        let has_only_http2 = state.usable().is_some_and(|connection| connection.protocol() == Protocol::Http2);
-        if has_only_http2 && state.dialling == 0 && !state.is_closed && state.policy.may_probe(now.into_std()) {
+        // What a connection says of itself is asked last: where all is well, there is none over HTTP/2.
+        let may_probe = state.http2.is_some() && state.dialling == 0 && !state.is_closed;
+        if may_probe && state.policy.may_probe(now.into_std()) && state.has_only_http2() {
             state.dialling += 1;
             self.around.tasks.spawn(self.dial().probe());
         }
@@ -298,16 +299,13 @@ impl Link {
     /// Lets go of connections that have had no calls for as long as the profile says. Returns whether nothing is left.
     pub(crate) fn rest(&self, now: Instant) -> bool {
         let mut state = self.lock();
-        for (connection, (rtt, _)) in
-            state.connections().filter_map(|connection| Some((connection, connection.progress()?)))
-        {
-            if connection.in_flight() > 0 || connection.begun() != state.used.1 {
-                self.meter.of(Protocol::Http3).rtt_seconds.record(rtt.as_secs_f64());
-            }
-        }
-        let busy = state.attempt.is_some() || state.connections().any(|connection| connection.in_flight() > 0);
         let begun = state.connections().map(|connection| connection.begun()).sum();
-        if busy || begun != state.used.1 {
+        let is_busy = state.connections().any(|connection| connection.in_flight() > 0);
+        let is_used = is_busy || begun != state.used.1;
+        if is_used {
+            self.record_round_trips(&state);
+        }
+        if is_used || state.attempt.is_some() {
             state.used = (now, begun);
         }
         let is_idle = now.duration_since(state.used.0) >= self.profile.idle_timeout;
@@ -315,6 +313,12 @@ impl Link {
             state.let_go();
         }
         is_idle
+    }
+
+    fn record_round_trips(&self, state: &State) {
+        for (rtt, _) in state.connections().filter_map(|connection| connection.progress()) {
+            self.meter.of(Protocol::Http3).rtt_seconds.record(rtt.as_secs_f64());
+        }
     }
 
     /// Takes in new credentials, or new lists of what was revoked: a connection to a server that is not trusted any more ends, and

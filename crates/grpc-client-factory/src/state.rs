@@ -86,6 +86,11 @@ impl State {
         self.connections().find(|connection| connection.is_usable())
     }
 
+    /// Returns whether new calls go over HTTP/2.
+    pub(crate) fn has_only_http2(&self) -> bool {
+        self.usable().is_some_and(|connection| connection.protocol() == Protocol::Http2)
+    }
+
     pub(crate) fn connected(&mut self, connection: &Arc<Connection>) {
         let now = Instant::now();
         self.used = (now, 0);

@@ -28,11 +28,7 @@ pub(crate) async fn follow(source: Arc<dyn CredentialSource>, registry: Registry
                 version = newer;
                 sweep(&seen, registry.entries()).await;
             }
-            _ = ticks.tick() => {
-                let (mut old, now) = (registry.entries(), wall_clock());
-                old.retain(|entry| entry.is_over(now));
-                sweep(&seen, old).await;
-            }
+            _ = ticks.tick() => sweep(&seen, registry.over(wall_clock())).await,
         }
     }
 }

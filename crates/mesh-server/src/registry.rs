@@ -34,7 +34,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// Returns whether the peer's certificate has run out.
-    pub(crate) fn is_over(&self, now: SystemTime) -> bool {
+    fn is_over(&self, now: SystemTime) -> bool {
         self.not_after.is_some_and(|not_after| not_after < now)
     }
 
@@ -79,6 +79,11 @@ impl Registry {
     /// connection needs.
     pub(crate) fn entries(&self) -> Vec<Entry> {
         self.lock().connections.values().cloned().collect()
+    }
+
+    /// Returns those whose peer's certificate has run out.
+    pub(crate) fn over(&self, now: SystemTime) -> Vec<Entry> {
+        self.lock().connections.values().filter(|entry| entry.is_over(now)).cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
