@@ -11,7 +11,10 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::quic::Quic;
-use crate::support::{CLIENT, Outcome, Pair, SERVER, channel, credentials, factory, held, profile, says, wait_until};
+use crate::support::{
+    CLIENT, Outcome, Pair, SERVER, channel, credentials, factory, held, over_http2, profile, says, unhurried,
+    wait_until,
+};
 
 #[tokio::test]
 async fn callers_that_come_together_share_one_attempt_and_its_failure() -> Outcome {
@@ -87,7 +90,7 @@ async fn four_hundred_callers_share_one_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_is_lost_while_the_server_drains_again_and_again() {
-    let pair = Pair::new().await;
+    let pair = Pair::with(unhurried(over_http2(Profile::control_plane()))).await;
     let mut callers = JoinSet::new();
     for _ in 0..32 {
         let mut client = pair.client();

@@ -15,7 +15,9 @@ use tokio::task::JoinSet;
 use tonic::{Code, Request};
 
 use crate::quic::{Quic, Wire};
-use crate::support::{CLIENT, Outcome, Pair, SERVER, Serving, channel, credentials, factory, held, says, wait_until};
+use crate::support::{
+    CLIENT, Outcome, Pair, SERVER, Serving, channel, credentials, factory, held, says, unhurried, wait_until,
+};
 
 /// The control-plane profile without second attempts, changed.
 fn profile(change: impl FnOnce(&mut Profile)) -> Profile {
@@ -216,7 +218,7 @@ async fn a_server_without_http3_fails_calls_that_take_nothing_else() -> Outcome 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_over_http3_is_lost_while_the_server_drains_again_and_again() {
-    let both = Both::with(only_http3()).await;
+    let both = Both::with(unhurried(only_http3())).await;
     let mut callers = JoinSet::new();
     for _ in 0..32 {
         let mut client = both.pair.client();

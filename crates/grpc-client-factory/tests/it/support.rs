@@ -166,6 +166,12 @@ pub(crate) fn profile(change: impl FnOnce(&mut Profile)) -> Profile {
     profile
 }
 
+/// The profile, for tests that a machine may leave standing: no call fails because time has passed in which nobody could answer.
+pub(crate) fn unhurried(mut profile: Profile) -> Profile {
+    profile.head_timeout = Some(Duration::from_mins(2));
+    profile
+}
+
 /// The profile, without HTTP/3.
 pub(crate) fn over_http2(mut profile: Profile) -> Profile {
     profile.http3.mode = Http3Mode::Off;
