@@ -19,6 +19,9 @@ use crate::report::{Bound, Row, time};
 use crate::rounds::Effort;
 use crate::servers::{Servers, expected};
 
+/// What this is called where one thing is run alone.
+pub(crate) const NAME: &str = "connections";
+
 /// Connections of each protocol.
 const CONNECTIONS: u8 = 200;
 /// How long they are left alone.

@@ -32,7 +32,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Threads that carry the calls, in each of the two processes.
 const THREADS: usize = 2;
 
-/// Says that contests run alone; their name follows, or a part of it.
+/// Says that contests run alone; their name follows, or a part of it, or [`connections::NAME`].
 const ALONE: &str = "--alone";
 
 fn main() -> Result<ExitCode, BoxError> {
@@ -80,6 +80,11 @@ fn compare_all(effort: Effort, show: impl Fn(&Row)) -> Result<Vec<Row>, BoxError
 /// Runs the bare contests whose names have `name` in them, one after the other: for who wants to look at one with a profiler.
 fn run_alone(name: &str) -> Result<(), BoxError> {
     let (authority, runtime) = (Authority::new()?, runtime()?);
+    if name == connections::NAME {
+        let rows = connections::rows(&authority, &runtime, Effort::Measure)?;
+        rows.iter().for_each(|row| println!("{row}"));
+        return Ok(());
+    }
     let servers = Servers::start(&authority, Observed::No)?;
     for (setting, contest) in SETTINGS.iter().flat_map(|setting| CONTESTS.iter().map(move |contest| (setting, contest)))
     {

@@ -5,30 +5,28 @@ use std::time::Duration;
 use grpc_client_factory::Http3Mode;
 
 use super::network::Dropping;
-use super::{Pair, ms, none_failed, profile};
-use crate::load::{Done, Load, failures, pass, percentile};
+use super::{Pair, channel, factory, ms, none_failed, profile};
+use crate::calls::carrier;
+use crate::load::{Caller, Done, Load, failures, pass, percentile};
 use crate::report::Report;
 
 /// Of all packets, both ways.
 const PERCENT: u32 = 1;
 
-/// 500 calls a second of 1 KiB.
-const EVERY: Duration = Duration::from_millis(2);
 const BYTES: usize = 1024;
 
-/// The two take turns, each with a new connection: how TCP fares depends much on which packets are lost.
-const TURNS: usize = 6;
-const TURN: Duration = Duration::from_secs(5);
+/// Clients of one server, each with a connection of its own, on which a call begins each so often and nothing follows that would show
+/// what is lost of it.
+const CLIENTS: usize = 50;
+const EVERY: Duration = Duration::from_millis(250);
+
+const TURN: Duration = Duration::from_secs(15);
 
 /// The slowest hundredth over HTTP/3, of that over HTTP/2.
 const MOST: f64 = 0.1;
 
 pub(super) async fn hold(report: &mut Report) -> anyhow::Result<()> {
-    let (mut http2, mut http3) = (Vec::new(), Vec::new());
-    for _ in 0..TURNS {
-        http2.extend(measure(Http3Mode::Off).await?);
-        http3.extend(measure(Http3Mode::Only).await?);
-    }
+    let (http2, http3) = (measure(Http3Mode::Off).await?, measure(Http3Mode::Only).await?);
     for (name, done) in [("HTTP/2", &http2), ("HTTP/3", &http3)] {
         let what = format!("{PERCENT} % of all packets lost, {name}");
         none_failed(report, &what, done.len(), failures(done));
@@ -43,15 +41,30 @@ pub(super) async fn hold(report: &mut Report) -> anyhow::Result<()> {
 
 async fn measure(mode: Http3Mode) -> anyhow::Result<Vec<Done>> {
     let pair = Pair::start(profile(mode)).await?;
-    let caller = pair.caller("lossy", Duration::from_secs(10))?.with_payload(BYTES);
-    caller.call().await.outcome.map_err(|status| super::first_error(&status))?;
+    let mut callers = Vec::new();
+    for _ in 0..CLIENTS {
+        // A factory of its own, and so a connection.
+        let factory = factory(pair.certificates.issue("client")?, profile(mode))?;
+        let carrier = carrier(channel(&factory, pair.server.address)?);
+        let caller = Caller::new("lossy", carrier, Some(Duration::from_secs(10))).with_payload(BYTES);
+        caller.call().await.outcome.map_err(|status| super::first_error(&status))?;
+        callers.push(caller);
+    }
     let port = pair.server.address.port();
     let lost = format!("numgen random mod 100 < {PERCENT}");
     let conditions = ["tcp dport", "tcp sport", "udp dport", "udp sport"].map(|of| format!("{of} {port} {lost}"));
     let dropping = Dropping::begin(&conditions).await?;
-    let load = Load::open(caller, EVERY);
+    let mut loads = Vec::new();
+    for caller in callers {
+        loads.push(Load::open(caller, EVERY));
+        // They do not all call at the same moment.
+        pass(EVERY / u32::try_from(CLIENTS)?).await;
+    }
     pass(TURN).await;
-    let done = load.end().await;
+    let mut done = Vec::new();
+    for load in loads {
+        done.extend(load.end().await);
+    }
     dropping.end().await?;
     Ok(done)
 }
