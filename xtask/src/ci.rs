@@ -14,7 +14,7 @@ struct Step {
 }
 
 /// What is cheap and fails most often comes first; the tests come last, so that their results end the output.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: "fmt", args: &["fmt", "--all", "--check"], env: None },
     Step { name: "layering", args: &["xtask", "layering"], env: None },
     Step { name: "tidy", args: &["xtask", "tidy"], env: None },
@@ -24,6 +24,8 @@ const STEPS: [Step; 9] = [
     Step { name: "doctests", args: &["test", "--workspace", "--doc"], env: None },
     Step { name: "fuzz", args: &["xtask", "fuzz", "--seconds", "1"], env: None },
     Step { name: "tests", args: &["test", "--workspace", "--all-targets"], env: None },
+    // With the binaries that the tests were just built with, and nothing built anew.
+    Step { name: "features", args: &["test", "--workspace", "--test", "features", "--", "--ignored"], env: None },
 ];
 
 impl Step {

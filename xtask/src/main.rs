@@ -12,6 +12,7 @@ mod dist;
 mod docs;
 mod doctor;
 mod drill;
+mod features;
 mod fuzz;
 mod hyperscale;
 mod interop;
@@ -67,6 +68,8 @@ enum Verb {
     Bench(bench::Options),
     /// Measure how long three nodes take to find each other.
     BenchDiscovery(bench_discovery::Options),
+    /// Try what people do with a mesh: real nodes, the real command line tool, each role.
+    Features(features::Options),
     /// Kill nodes of a mesh, and stop others in order; measure what the survivors report.
     Drill(drill::Options),
     /// Hold real processes, nodes by the hundred among them, to what is promised.
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         Verb::Cluster(options) => cluster::run(&options),
         Verb::Bench(options) => bench::run(&options),
         Verb::BenchDiscovery(options) => bench_discovery::run(&options),
+        Verb::Features(options) => features::run(&options),
         Verb::Drill(options) => drill::run(&options),
         Verb::Hyperscale(options) => hyperscale::run(&options),
         Verb::Interop(options) => interop::run(&options),

@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
-use crate::process::{cargo, stdout_within, succeeds, workspace_root};
+use crate::process::{cargo, stdout_within, succeeds, target_dir, workspace_root};
 
 /// The file name of the node's binary.
 pub(crate) const NODE: &str = "omnirelay-node";
@@ -62,8 +62,7 @@ impl WhichNode {
 
 fn build_debug() -> anyhow::Result<PathBuf> {
     ensure!(succeeds(&mut cargo(["build", "--package", NODE]))?, "{NODE} does not build");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    Ok(workspace_root().join(target).join("debug").join(NODE))
+    Ok(target_dir().join("debug").join(NODE))
 }
 
 /// Starts three nodes, waits until all see all, stops them, and returns what was printed.

@@ -43,6 +43,12 @@ pub(crate) fn workspace_root() -> PathBuf {
     xtask.parent().map_or_else(|| xtask.to_path_buf(), Path::to_path_buf)
 }
 
+/// Returns the folder that the workspace is built in.
+pub(crate) fn target_dir() -> PathBuf {
+    let named = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    workspace_root().join(named)
+}
+
 /// Makes a call of the cargo that runs xtask, in the root of the workspace.
 pub(crate) fn cargo<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
