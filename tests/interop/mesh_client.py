@@ -1,7 +1,7 @@
-"""Clients of others call an application of another make through a mesh: mesh_client.py LOCAL GATEWAY APP CERTIFICATES.
+"""Clients of others call applications of others through a mesh: mesh_client.py LOCAL GATEWAY APP CERTIFICATES.
 
 LOCAL is the Unix socket where applications call their own node, GATEWAY where a node takes calls from outside, APP where the application
-itself listens.
+of gRPC itself listens.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import messages
 from checks import LIMIT, Certificates, Report, expect
 from grpc_app import SERVICE as APP
 from grpc_client import OPTIONS, failure_of
+from mesh_curl import SHOP
 
 # Of the protobuf messages google.rpc.Status and google.protobuf.Any.
 CODE, MESSAGE, DETAILS, TYPE_URL, VALUE = 1, 2, 3, 1, 2
@@ -74,12 +75,32 @@ def details_of_google_rpc(client):
     expect((told[TYPE_URL].decode(), messages.read(told[VALUE])), (detail[TYPE_URL], {1: b"STOCKOUT"}))
 
 
+def failure_of_an_http_application(client):
+    error = failure_of(lambda: client.channel.unary_unary(f"/{SHOP}/Sold")(b"{}", timeout=LIMIT))
+    expect((error.code(), error.details()), (grpc.StatusCode.ABORTED, "sold out"))
+    trailers = {item.key: item.value for item in error.trailing_metadata()}
+    expect(trailers["omnirelay-error-code"], "shop.sold")
+
+
+def stream_of_an_http_application(client):
+    replies = client.channel.unary_stream(f"/{SHOP}/Stock")(b"{}", timeout=LIMIT)
+    expect(list(replies), [b"3", b"2", b"1"])
+
+
+def http_application_is_slow(client):
+    error = failure_of(lambda: client.channel.unary_unary(f"/{SHOP}/Slow")(b"{}", timeout=0.2))
+    expect(error.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
 THROUGH_A_MESH = [
     unknown_service,
     trailers_of_an_answer,
     deadline_is_told_on,
     deadline_in_the_past,
     details_of_google_rpc,
+    failure_of_an_http_application,
+    stream_of_an_http_application,
+    http_application_is_slow,
 ]
 
 
@@ -183,7 +204,7 @@ def main():
     version = subprocess.run(["curl", "--version"], check=True, capture_output=True, text=True).stdout
     curls = mesh_curl.all_of(version, local, gateway, certificates)
     for curl in curls:
-        until_known(curl, [messages.SERVICE, APP])
+        until_known(curl, [messages.SERVICE, APP, SHOP])
     reports = [call_with_grpcio(grpc.insecure_channel(local, OPTIONS), "calls its own node", calls)]
     outside = grpc_client.secure(gateway, certificates)
     reports.append(call_with_grpcio(outside, "calls through a gateway over HTTP/2", calls))

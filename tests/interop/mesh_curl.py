@@ -11,6 +11,9 @@ from grpc_app import SERVICE as APP
 
 ECHO = f"/{messages.SERVICE}"
 PROTOBUF = ("rpc-encoding: protobuf",)
+# The application of plain HTTP.
+SHOP = "interop.Shop"
+JSON = ("content-type: application/json",)
 EVENTS = ("accept: text/event-stream",)
 # What curl says of itself when its time is over.
 TIMED_OUT = 28
@@ -149,6 +152,30 @@ def given_up(curl, calls):
     expect(calls.wait("dropped", before + 1), before + 1)
 
 
+def http_application(curl, _):
+    answer = curl.post(f"/{SHOP}/Price", b'{"of": "tea"}', (*JSON, "rpc-caller: till", "x-tenant: 7"))
+    told = {"rpc-service": SHOP, "rpc-caller": "till", "content-type": "application/json", "x-tenant": "7"}
+    expect((answer.status, answer.json()), (200, {"asked": {"of": "tea"}, "told": told}))
+    told = [answer.headers.get(name) for name in ("rpc-status", "content-type", "x-shelf")]
+    expect(told, ["ok", "application/json", "3"])
+
+
+def http_application_oneway(curl, _):
+    answer = curl.post(f"/{SHOP}/Order", b"{}", JSON)
+    expect((answer.status, answer.body), (202, b""))
+
+
+def http_application_events(curl, _):
+    answer = curl.post(f"/{SHOP}/Stock", b"{}", (*JSON, *EVENTS))
+    expect((answer.status, answer.body), (200, b"data: 3\n\ndata: 2\n\ndata: 1\n\nevent: end\ndata: \n\n"))
+
+
+def http_application_failure(curl, _):
+    answer = curl.post(f"/{SHOP}/Sold", b"{}", JSON)
+    told = {"message": "sold out", "status": "ABORTED", "code": "shop.sold", "metadata": {}}
+    expect((answer.status, answer.json(), answer.headers["rpc-error-code"]), (409, told, "shop.sold"))
+
+
 CHECKS = [
     post_unary,
     three_mib,
@@ -163,6 +190,10 @@ CHECKS = [
     failure_after_events,
     deadline,
     given_up,
+    http_application,
+    http_application_oneway,
+    http_application_events,
+    http_application_failure,
 ]
 
 

@@ -18,7 +18,8 @@ pub(crate) enum Options {
         #[arg(long, default_value = "python3", value_name = "PATH")]
         python: PathBuf,
     },
-    /// Real nodes, between an application of grpcio and those who call it: grpcio, aioquic, and curl over each HTTP it has.
+    /// Real nodes, between applications of grpcio and of plain HTTP, and those who call them: grpcio, aioquic, and curl over each
+    /// HTTP it has.
     Mesh {
         /// The Python that has aioquic and grpcio.
         #[arg(long, default_value = "python3", value_name = "PATH")]

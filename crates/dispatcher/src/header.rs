@@ -49,7 +49,7 @@ pub const HOPS: HeaderName = HeaderName::from_static("rpc-hops");
 pub const IDEMPOTENT: HeaderName = HeaderName::from_static("rpc-idempotent");
 
 /// Those of the protocols that carry a call: they end where the connection does.
-const OF_THE_WIRE: [&str; 21] = [
+const OF_THE_WIRE: [&str; 22] = [
     "accept",
     "accept-encoding",
     "alt-svc",
@@ -65,6 +65,7 @@ const OF_THE_WIRE: [&str; 21] = [
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
+    "server",
     "te",
     "trailer",
     "transfer-encoding",

@@ -53,8 +53,8 @@ pub use front::{Front, FrontBuilder, FrontOptions};
 pub use handler::{Answer, Handler};
 pub use introspect::{LatencySummary, OutboundSummary, PeerSummary};
 pub use local::{
-    HealthOptions, LocalBindError, LocalEndpoint, LocalListener, LocalServiceOptions, LocalServices,
-    LocalServicesError, ParseLocalEndpointError,
+    HealthOptions, LocalApp, LocalBindError, LocalEndpoint, LocalListener, LocalProtocol, LocalServiceOptions,
+    LocalServices, LocalServicesError, ParseLocalEndpointError,
 };
 pub use mesh_types::ServiceName;
 pub use messages::Messages;

@@ -1,7 +1,11 @@
 //! Services of this node: applications beside it, which it serves to the mesh.
 
+mod app;
+mod dial;
 mod endpoint;
+mod grpc_app;
 mod health;
+mod http_app;
 mod link;
 mod listener;
 mod service;
@@ -21,6 +25,7 @@ use tonic::body::Body;
 
 use crate::status::Status;
 
+pub use app::{LocalApp, LocalProtocol};
 pub use endpoint::{LocalEndpoint, ParseLocalEndpointError};
 pub use health::HealthOptions;
 pub use listener::{LocalBindError, LocalListener};
@@ -31,8 +36,8 @@ use service::Local;
 pub struct LocalServiceOptions {
     /// By what name it is called.
     pub name: ServiceName,
-    /// Where it listens. It speaks gRPC there, over HTTP/2 without TLS.
-    pub endpoint: LocalEndpoint,
+    /// Where it listens, and what it speaks there.
+    pub app: LocalApp,
     /// How it is found out whether it is well.
     pub health: HealthOptions,
 }

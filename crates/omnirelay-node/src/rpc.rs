@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dispatcher::{
-    Dispatcher, Front, HealthOptions, LocalBindError, LocalEndpoint, LocalListener, LocalServiceOptions, LocalServices,
-    LocalServicesError, Mesh, OutboundOptions, OutboundPorts, Outbounds, Readiness,
+    Dispatcher, Front, HealthOptions, LocalApp, LocalBindError, LocalEndpoint, LocalListener, LocalServiceOptions,
+    LocalServices, LocalServicesError, Mesh, OutboundOptions, OutboundPorts, Outbounds, Readiness,
 };
 use grpc_client_factory::{BuildFactoryError, ClientFactory, FactoryOptions};
 use identity::{CredentialSource, SpiffeId};
@@ -84,9 +84,9 @@ impl Rpc {
             Some(endpoint) => Some(LocalListener::bind(endpoint.clone()).await.map_err(RpcError::Local)?),
             None => None,
         };
-        let service = |(name, endpoint): (&dispatcher::ServiceName, &LocalEndpoint)| LocalServiceOptions {
+        let service = |(name, app): (&dispatcher::ServiceName, &LocalApp)| LocalServiceOptions {
             name: name.clone(),
-            endpoint: endpoint.clone(),
+            app: app.clone(),
             health: HealthOptions::default(),
         };
         Ok(Some(Self {

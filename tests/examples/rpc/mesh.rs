@@ -26,14 +26,18 @@ struct Node {
     _lines: Lines<BufReader<ChildStdout>>,
 }
 
-/// Has grpcio, aioquic and curl call an application of grpcio: one node is beside the callers, one is beside the application, and one
-/// lets callers in from outside.
+/// Has grpcio, aioquic and curl call an application of grpcio, and one of plain HTTP: one node is beside the callers, one is beside the
+/// applications, and one lets callers in from outside.
 pub(crate) async fn run(python: &Path, node: &Path) -> anyhow::Result<ExitCode> {
     let certificates = Certificates::new()?;
     certificates.issue("client")?;
     let app = Script::start(python, "grpc_app.py", certificates.folder()).await?;
-    let services = ["omnirelay.test.v1.Echo", "interop.App"];
-    let services = services.map(|name| format!("rpc.services.'{name}' = 'http://{}'\n", app.address)).concat();
+    let shop = Script::start(python, "http_app.py", certificates.folder()).await?;
+    let services = format!(
+        "[rpc.services]\n'omnirelay.test.v1.Echo' = 'http://{0}'\n'interop.App' = 'grpc://{0}'\n\
+         'interop.Shop' = 'http1://{1}?health=/healthz'\n",
+        app.address, shop.address
+    );
     let local = format!("unix:{}", certificates.folder().join("node.sock").display());
     let own = Node::start(node, &certificates, ("node-a", "dispatcher"), &format!("rpc.local = '{local}'\n")).await?;
     let seed = format!("mesh.gossip.seedPeers = ['{}']\n", own.says("gossip")?);
@@ -48,6 +52,7 @@ pub(crate) async fn run(python: &Path, node: &Path) -> anyhow::Result<ExitCode> 
         started.kill().await?;
     }
     app.stop().await?;
+    shop.stop().await?;
     Ok(report.conclude())
 }
 

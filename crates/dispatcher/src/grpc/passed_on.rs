@@ -84,11 +84,11 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_breaks_off_says_why() {
         let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-        let told = "the answer has broken off: connection reset".to_owned();
-        assert_eq!(ended(reset).await, Some((4, Code::Unavailable, told)));
+        let broken = "the answer has broken off: connection reset".to_owned();
+        assert_eq!(ended(reset).await, Some((4, Code::Unavailable, broken)));
         let late = tonic::Status::deadline_exceeded("the deadline has passed");
-        let told = "the deadline has passed".to_owned();
-        assert_eq!(ended(late).await, Some((4, Code::DeadlineExceeded, told)));
+        let passed = "the deadline has passed".to_owned();
+        assert_eq!(ended(late).await, Some((4, Code::DeadlineExceeded, passed)));
     }
 
     #[test]

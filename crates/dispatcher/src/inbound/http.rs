@@ -63,14 +63,22 @@ enum Asked {
     Message,
     /// A stream of events.
     Events,
+    /// Whichever of the two the procedure has.
+    Either,
 }
 
 impl Asked {
     fn by(head: &Parts) -> Result<Self, Status> {
         let accepts = head.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        let wants_events =
-            accepts.flat_map(|list| list.split(',')).any(|kind| kind.trim().starts_with("text/event-stream"));
+        let (mut wants_events, mut takes_others) = (false, false);
+        for kind in accepts.flat_map(|list| list.split(',')) {
+            match kind.trim().starts_with("text/event-stream") {
+                true => wants_events = true,
+                false => takes_others = true,
+            }
+        }
         match head.method {
+            Method::POST if wants_events && takes_others => Ok(Self::Either),
             Method::POST | Method::GET if wants_events => Ok(Self::Events),
             Method::POST => Ok(Self::Message),
             _ => Err(Status::new(
@@ -87,9 +95,9 @@ impl Asked {
     fn shape(self, name: &ProcedureName, known: Option<Shape>) -> Result<Shape, Status> {
         let how = match (self, known) {
             (Self::Message, None) => return Ok(Shape::Unary),
-            (Self::Events, None) => return Ok(Shape::ServerStream),
-            (Self::Message, Some(shape @ (Shape::Unary | Shape::Oneway)))
-            | (Self::Events, Some(shape @ Shape::ServerStream)) => return Ok(shape),
+            (Self::Events | Self::Either, None) => return Ok(Shape::ServerStream),
+            (Self::Message | Self::Either, Some(shape @ (Shape::Unary | Shape::Oneway)))
+            | (Self::Events | Self::Either, Some(shape @ Shape::ServerStream)) => return Ok(shape),
             (Self::Events, Some(Shape::Unary | Shape::Oneway)) => "by POST",
             (Self::Message, Some(Shape::ServerStream)) => "with `Accept: text/event-stream`",
             (_, Some(Shape::Duplex)) => "as a WebSocket",
@@ -128,9 +136,9 @@ async fn answer(callee: Callee, request: Request<Body>, options: &FrontOptions) 
         let reply = handler.oneshot(call).await?;
         let replies = late::until(deadline, reply.messages);
         let encoding = reply.meta.encoding.clone().or(encoding);
-        match asked {
-            Asked::Message => message(Reply { meta: reply.meta, messages: replies }, encoding.as_ref()).await,
-            Asked::Events => Ok(events(&reply.meta, replies, encoding.as_ref(), options)),
+        match shape {
+            Shape::ServerStream => Ok(events(&reply.meta, replies, encoding.as_ref(), options)),
+            _ => message(Reply { meta: reply.meta, messages: replies }, encoding.as_ref()).await,
         }
     })
     .await
@@ -227,9 +235,11 @@ fn events(
     encoding: Option<&Encoding>,
     options: &FrontOptions,
 ) -> Response<Body> {
-    let is_text = encoding.is_some_and(Encoding::is_text);
-    let mut response = Response::new(Body::new(Events::new(messages, is_text, options.events_keep_alive)));
-    write_head(meta, encoding, &mut response);
+    // What is not text is in base64: who reads it has to be told.
+    let encoding = encoding.unwrap_or(&Encoding::RAW);
+    let events = Events::new(messages, encoding.is_text(), options.events_keep_alive);
+    let mut response = Response::new(Body::new(events));
+    write_head(meta, Some(encoding), &mut response);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -23,11 +23,21 @@ pub struct ParseLocalEndpointError {
     problem: &'static str,
 }
 
+impl ParseLocalEndpointError {
+    pub(super) fn new(text: &str, problem: &'static str) -> Self {
+        Self { text: text.to_owned(), problem }
+    }
+
+    pub(super) const fn problem(&self) -> &'static str {
+        self.problem
+    }
+}
+
 impl FromStr for LocalEndpoint {
     type Err = ParseLocalEndpointError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = |problem| ParseLocalEndpointError { text: text.to_owned(), problem };
+        let wrong = |problem| ParseLocalEndpointError::new(text, problem);
         if let Some(path) = text.strip_prefix("unix:") {
             let path = PathBuf::from(path);
             return if path.is_absolute() {

@@ -1,26 +1,19 @@
 //! The connection to a service of this node.
 
 use std::error::Error;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper::rt::{Read, Write};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use hyper_util::rt::TokioTimer;
 use tonic::body::Body;
 
+use super::dial::{Cause, SendError, dial};
 use super::endpoint::LocalEndpoint;
 use super::tasks::{Spawner, Tasks};
-
-/// Longest wait for a connection: the other side is on this machine.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Bytes of one answer that the service may send ahead of its reader.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -28,18 +21,6 @@ const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Bytes of all answers: so many that calls which nobody reads do not stop the others.
 const CONNECTION_WINDOW_BYTES: u32 = 256 * STREAM_WINDOW_BYTES;
 
-/// Why a call has no answer.
-#[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum SendError {
-    /// The service has not begun to answer.
-    #[error("it does not take the call")]
-    Unseen(#[source] Cause),
-    /// Nobody knows what became of the call.
-    #[error("it has broken the call off")]
-    BrokenOff(#[source] Cause),
-}
-
-type Cause = Arc<dyn Error + Send + Sync>;
 type Connecting = Shared<BoxFuture<'static, Result<SendRequest<Body>, Cause>>>;
 
 /// The connection to a service of this node: HTTP/2 without TLS, made when it is needed.
@@ -94,31 +75,8 @@ impl Link {
 }
 
 async fn connect(endpoint: LocalEndpoint, tasks: Arc<Tasks>) -> Result<SendRequest<Body>, Cause> {
-    let connected = async {
-        match &endpoint {
-            LocalEndpoint::Tcp(address) => {
-                let stream = TcpStream::connect(address).await.map_err(cause)?;
-                stream.set_nodelay(true).map_err(cause)?;
-                handshake(TokioIo::new(stream), &tasks).await
-            }
-            LocalEndpoint::Unix(path) => {
-                handshake(TokioIo::new(UnixStream::connect(path).await.map_err(cause)?), &tasks).await
-            }
-        }
-    };
-    let late = |_elapsed| cause(io::Error::from(io::ErrorKind::TimedOut));
-    timeout(CONNECT_TIMEOUT, connected).await.map_err(late)?
-}
-
-fn cause(error: impl Error + Send + Sync + 'static) -> Cause {
-    Arc::new(error)
-}
-
-async fn handshake<T>(io: T, tasks: &Arc<Tasks>) -> Result<SendRequest<Body>, Cause>
-where
-    T: Read + Write + Send + Unpin + 'static,
-{
-    let mut builder = http2::Builder::new(Spawner(Arc::downgrade(tasks)));
+    let io = dial(&endpoint).await.map_err(cause)?;
+    let mut builder = http2::Builder::new(Spawner(Arc::downgrade(&tasks)));
     builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -131,6 +89,10 @@ where
         }
     });
     Ok(sender)
+}
+
+fn cause(error: impl Error + Send + Sync + 'static) -> Cause {
+    Arc::new(error)
 }
 
 /// Whether the service says that it took no notice of the call: it refused the stream, or is about to end (RFC 9113 §6.8, §8.7).

@@ -4,17 +4,17 @@ use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use grpc_client_factory::NOT_PROCESSED;
-use http::header::TE;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Response, Uri, Version};
-use hyper::body::Incoming;
+use http::{HeaderValue, Request, Response};
 use tokio::sync::Notify;
 use tonic::Code;
 use tonic::body::Body;
 
 use super::LocalServiceOptions;
+use super::app::LocalProtocol;
+use super::dial::SendError;
+use super::grpc_app::GrpcApp;
 use super::health::HealthOptions;
-use super::link::{Link, SendError};
+use super::http_app::HttpApp;
 use crate::grpc;
 use crate::status::Status;
 
@@ -22,25 +22,27 @@ use crate::status::Status;
 #[derive(Debug)]
 pub(crate) struct Local {
     options: LocalServiceOptions,
-    authority: Authority,
-    link: Link,
+    speaks: Speaks,
     is_healthy: AtomicBool,
     /// Told when a call has shown that it may not be well.
     doubt: Notify,
 }
 
+/// What the application speaks.
+#[derive(Debug)]
+enum Speaks {
+    Grpc(GrpcApp),
+    Http(HttpApp),
+}
+
 impl Local {
     pub(crate) fn new(options: LocalServiceOptions) -> Self {
-        let authority = Authority::try_from(options.name.as_str());
-        let link = Link::new(options.endpoint.clone());
-        Self {
-            // Names that are no host are called by another.
-            authority: authority.unwrap_or_else(|_no_host| Authority::from_static("localhost")),
-            options,
-            link,
-            is_healthy: AtomicBool::new(false),
-            doubt: Notify::new(),
-        }
+        let (name, endpoint) = (&options.name, options.app.endpoint.clone());
+        let speaks = match &options.app.protocol {
+            LocalProtocol::Grpc => Speaks::Grpc(GrpcApp::new(name, endpoint)),
+            LocalProtocol::Http { health } => Speaks::Http(HttpApp::new(name.clone(), endpoint, health.clone())),
+        };
+        Self { options, speaks, is_healthy: AtomicBool::new(false), doubt: Notify::new() }
     }
 
     pub(crate) const fn health_options(&self) -> &HealthOptions {
@@ -61,37 +63,33 @@ impl Local {
         self.doubt.notified().await;
     }
 
-    /// Has the service answer; everything passes as it is, but for who is addressed.
+    /// Asks the application whether it is well.
+    pub(crate) async fn is_well(&self) -> bool {
+        match &self.speaks {
+            Speaks::Grpc(app) => app.is_well().await,
+            Speaks::Http(app) => app.is_well().await,
+        }
+    }
+
+    /// Has the service answer. With gRPC everything passes as it is, but for who is addressed.
     ///
     /// # Errors
     /// It cannot be reached, or has broken off before it began to answer.
     pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
-        match self.send(request).await {
-            Ok(response) => Ok(grpc::passed_on(response)),
-            Err(error) => {
-                self.doubt.notify_one();
-                Err(self.failure(&error))
-            }
+        let failed = |error: &SendError| {
+            self.doubt.notify_one();
+            self.failure(error)
+        };
+        match &self.speaks {
+            Speaks::Grpc(app) => app.send(request).await.map(grpc::passed_on).map_err(|error| failed(&error)),
+            Speaks::Http(app) => app.call(request, failed).await,
         }
     }
 
-    pub(crate) async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, SendError> {
-        let path = request.uri().path_and_query().cloned();
-        let mut uri = http::uri::Parts::default();
-        uri.scheme = Some(Scheme::HTTP);
-        uri.authority = Some(self.authority.clone());
-        uri.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-        *request.uri_mut() = Uri::from_parts(uri).expect("scheme, authority and path make a URI");
-        *request.version_mut() = Version::HTTP_2;
-        // Servers of gRPC refuse calls whose caller, or a proxy on the way, does not know of trailers.
-        request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
-        self.link.send(request).await
-    }
-
     fn failure(&self, error: &SendError) -> Status {
-        let LocalServiceOptions { name, endpoint, .. } = &self.options;
+        let LocalServiceOptions { name, app, .. } = &self.options;
         let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-        let mut text = format!("service `{name}` at {endpoint}: {error}");
+        let mut text = format!("service `{name}` at {app}: {error}");
         for cause in causes {
             text.push_str(": ");
             text.push_str(&cause.to_string());

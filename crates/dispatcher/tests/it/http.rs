@@ -15,7 +15,7 @@ use tower::ServiceExt as _;
 use crate::fixture::{BoxError, Outcome, forwarding};
 
 /// Numbers, over JSON.
-fn numbers() -> Result<Front, BoxError> {
+pub(crate) fn numbers() -> Result<Front, BoxError> {
     Ok(Front::builder(procedures()?).build())
 }
 
@@ -44,19 +44,19 @@ fn procedures() -> Result<Dispatcher, BoxError> {
         .build()?)
 }
 
-struct Answer {
-    status: StatusCode,
-    headers: http::HeaderMap,
-    body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
-async fn ask(
+pub(crate) async fn ask(
     front: &Front,
     method: Method,
     path: &str,
@@ -72,7 +72,7 @@ async fn ask(
     Ok(Answer { status: head.status, headers: head.headers, body: answer.collect().await?.to_bytes() })
 }
 
-async fn check_answers(front: &Front) -> Outcome {
+pub(crate) async fn check_answers(front: &Front) -> Outcome {
     let json = [("content-type", "application/json"), ("x-tenant", "7")];
     let doubled = ask(front, Method::POST, "/numbers/double", &json, "21").await?;
     assert_eq!((doubled.status, &doubled.body[..]), (StatusCode::OK, &b"42"[..]));
@@ -107,7 +107,7 @@ async fn what_others_serve_is_called_over_http_just_the_same() -> Outcome {
     check_answers(&forwarding(numbers()?, "numbers")).await
 }
 
-async fn check_failure(front: &Front) -> Outcome {
+pub(crate) async fn check_failure(front: &Front) -> Outcome {
     let refused = ask(front, Method::POST, "/numbers/note", &[], "0").await?;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
     let expected = json!({

@@ -6,6 +6,7 @@ mod echo;
 mod fixture;
 mod grpc;
 mod http;
+mod http_app;
 mod middleware;
 mod outbound;
 mod pages;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dispatcher::{
-    Body, Code, Dispatcher, Forward as _, Front, HealthOptions, LocalEndpoint, LocalListener, LocalServiceOptions,
-    LocalServices, OutboundOptions, OutboundPorts, Outbounds, Readiness,
+    Body, Code, Dispatcher, Forward as _, Front, HealthOptions, LocalApp, LocalEndpoint, LocalListener, LocalProtocol,
+    LocalServiceOptions, LocalServices, OutboundOptions, OutboundPorts, Outbounds, Readiness,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use grpc_client_factory::{Channel, ChannelFactory as _, ClientFactory, FactoryOptions, Target};
@@ -135,7 +135,8 @@ impl Mesh {
         let address = server.local_addr();
         let service = |beside: &App| {
             let health = HealthOptions { interval: Duration::from_millis(50), ..HealthOptions::default() };
-            Ok::<_, BoxError>(LocalServiceOptions { name: ECHO.parse()?, endpoint: beside.endpoint.clone(), health })
+            let grpc = LocalApp { endpoint: beside.endpoint.clone(), protocol: LocalProtocol::Grpc };
+            Ok::<_, BoxError>(LocalServiceOptions { name: ECHO.parse()?, app: grpc, health })
         };
         let local = LocalServices::new(app.map(service).transpose()?.into_iter().collect())?;
         let ports = OutboundPorts {

@@ -176,9 +176,9 @@ keys! {
         About::Words("filters and a chooser", "Which peers get calls; docs/peers.md names them all");
     RPC_SERVICES = "rpc.services", Table, None,
         About::Words(
-            "64 services, each `http://127.0.0.1:port` or `unix:/path`",
-            "Applications beside the node, by the names under which the mesh calls them; they speak gRPC there (HTTP/2 without TLS), and \
-             are announced while they are well",
+            "64 services, each `grpc://127.0.0.1:port` or `unix:/path`; for plain HTTP `http1://127.0.0.1:port?health=/path`",
+            "Applications beside the node, by the names under which the mesh calls them; they speak gRPC there (HTTP/2 without TLS; \
+             `http://` says the same) or HTTP/1.1, and are announced while they are well",
         );
     HEDGING_METHODS = "rpc.hedging.methods", List, Some(""),
         About::Words(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
-use dispatcher::{LocalEndpoint, ServiceName};
+use dispatcher::{LocalApp, LocalEndpoint, ServiceName};
 use grpc_client_factory::{HealthCheckOptions, HedgedMethods, HedgingOptions, Profile, ProfileError};
 use peers_core::ChooserSpec;
 
@@ -20,7 +20,7 @@ pub(crate) struct RpcConfig {
     pub(crate) advertise_port: Option<NonZeroU16>,
     pub(crate) local: Option<LocalEndpoint>,
     pub(crate) chooser: ChooserSpec,
-    pub(crate) services: BTreeMap<ServiceName, LocalEndpoint>,
+    pub(crate) services: BTreeMap<ServiceName, LocalApp>,
     /// Of no methods unless some are named.
     hedging: HedgingOptions,
     checks_health: bool,

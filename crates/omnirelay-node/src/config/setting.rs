@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use dispatcher::LocalEndpoint;
+use dispatcher::{LocalApp, LocalEndpoint};
 use figment::value::Value;
 use gossip::Profile;
 use grpc_client_factory::HedgedMethods;
@@ -176,9 +176,9 @@ impl Setting for ChooserSpec {
     }
 }
 
-impl Setting for BTreeMap<ServiceName, LocalEndpoint> {
+impl Setting for BTreeMap<ServiceName, LocalApp> {
     fn from_value(value: &Value) -> Result<Self, String> {
-        let valid = "a table of addresses such as `{ orders = \"http://127.0.0.1:8080\" }` is valid";
+        let valid = "a table of addresses such as `{ orders = \"grpc://127.0.0.1:8080\" }` is valid";
         let entries = value.as_dict().ok_or_else(|| valid.to_owned())?;
         let services: Self = entries
             .iter()
