@@ -15,6 +15,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use grpc_client_factory::{BalancedOptions, ChannelError, ClientFactory, FactoryOptions};
 use http::{Request, Response};
+use mesh_server::PeerIdentity;
 use mesh_types::{NodeId, ServiceName};
 use peers_core::{BuildChooserError, ChooserPorts, ChooserSpec, PeerSource, TableOptions};
 use tonic::body::Body;
@@ -94,6 +95,8 @@ pub struct Outbounds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
     Mesh,
+    /// No further than this node, but for those that were told to come by it.
+    Through,
     Node,
 }
 
@@ -131,8 +134,8 @@ impl Outbounds {
         Ok((Self { inner, reach: Reach::Mesh }, task))
     }
 
-    /// Returns a way out that leads to the services of this node and no further, unless the call was told to come by here: for
-    /// listeners by which the mesh is not to be entered.
+    /// Returns a way out that leads to the services of this node and no further, unless another node of the mesh has sent the call,
+    /// which was told to come by here: for listeners by which the mesh is not to be entered.
     #[must_use]
     pub fn of_this_node(&self) -> Self {
         Self { inner: Arc::clone(&self.inner), reach: Reach::Node }
@@ -144,9 +147,20 @@ impl Outbounds {
         self.inner.channels.len()
     }
 
+    /// Returns how far a request may go. Other nodes are told to come by here, and then it may go on; whoever else says so is only
+    /// somebody with a certificate.
+    fn reach_of(&self, request: &Request<Body>) -> Reach {
+        let caller = request.extensions().get::<PeerIdentity>();
+        let is_node = caller.is_some_and(|caller| self.inner.directory.has_node(caller.spiffe_id().node()));
+        match self.reach {
+            Reach::Node if is_node => Reach::Through,
+            reach => reach,
+        }
+    }
+
     async fn route(&self, service: ServiceName, mut request: Request<Body>) -> Result<Response<Body>, Status> {
         let hop = Hop::read(request.headers())?;
-        let next = self.inner.next(&service, &hop, self.reach)?;
+        let next = self.inner.next(&service, &hop, self.reach_of(&request))?;
         hop.write(&self.inner.ports.node, &mut request);
         match next {
             Next::Mesh(whom) => self.inner.to_mesh(whom, request).await,
@@ -161,7 +175,12 @@ impl Inner {
         let node = &self.ports.node;
         let delegate = hop.delegate.as_ref().filter(|delegate| delegate.node != *node);
         let is_through = hop.delegate.is_some() && delegate.is_none();
-        let may_go_on = hop.may_go_on(is_through) && (reach == Reach::Mesh || is_through);
+        let may_leave = match reach {
+            Reach::Mesh => true,
+            Reach::Through => is_through,
+            Reach::Node => false,
+        };
+        let may_go_on = may_leave && hop.may_go_on(is_through);
         let service = delegate.map(|delegate| &delegate.service).filter(|name| self.knows(name)).unwrap_or(service);
         if let Some(by) = delegate.filter(|delegate| delegate.service != *service && may_go_on) {
             return match self.directory.has_node(&by.node) {

@@ -147,7 +147,9 @@ impl Mesh {
         };
         let (outbounds, task) = Outbounds::new(ports, OutboundOptions::default(), ChooserPorts::default())?;
         let (readiness, stop, mut running) = (Readiness::new("worker"), CancellationToken::new(), JoinSet::new());
-        let front = Front::builder(Dispatcher::default()).forward(Arc::new(outbounds.clone()));
+        // By the first the mesh is entered, by the others it is not.
+        let reach = if number == 0 { outbounds.clone() } else { outbounds.of_this_node() };
+        let front = Front::builder(Dispatcher::default()).forward(Arc::new(reach));
         let front = front.readiness(readiness.clone()).build();
         running.spawn(local.clone().run(stop.clone()));
         running.spawn(task.run(stop.clone()));
@@ -394,6 +396,25 @@ async fn a_service_that_nobody_serves_is_told_in_the_words_of_the_contract() -> 
     mesh.knows(0, false).await?;
     let unknown = format!("service `{ECHO}` is not known here or in the mesh");
     assert_eq!(call(None, "0").await?, Err((Code::NotFound, unknown)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_caller_from_outside_does_not_get_into_the_mesh_by_naming_a_node_as_the_one_to_go_by() -> Outcome {
+    let app = App::start().await?;
+    let mut mesh = Mesh::start(&[&app]).await?;
+    mesh.join(2, None).await?;
+    mesh.knows(0, true).await?;
+    mesh.knows(2, true).await?;
+    let call = async |to: usize| {
+        let mut request = tonic::Request::new(says("a"));
+        request.metadata_mut().insert("rpc-routing-delegate", MetadataValue::from_static("node-2"));
+        let answer = within("an answer", mesh.client(to)?.unary(request)).await;
+        Ok::<_, BoxError>(answer.map(|_reply| ()).map_err(|status| (status.code(), status.message().to_owned())))
+    };
+    assert_eq!(call(0).await?, Ok(()));
+    let not_here = format!("node `node-2` does not serve `{ECHO}`");
+    assert_eq!(call(2).await?, Err((Code::Unavailable, not_here)));
     Ok(())
 }
 
