@@ -9,6 +9,7 @@ use identity::{Credentials, PeerRefused};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
+use crate::alarm::Alarm;
 use crate::error::{Cause, FactoryError};
 use crate::http2::{Http2, Unanswered};
 use crate::http3::Http3;
@@ -26,6 +27,8 @@ pub(crate) struct Connection {
     slots_max: u32,
     /// Calls begun, for who looks whether the connection is used.
     begun: AtomicU64,
+    /// Rung by each call that begins.
+    alarm: Arc<Alarm>,
     is_retired: AtomicBool,
     is_proven: AtomicBool,
     /// What the server has shown.
@@ -46,6 +49,7 @@ pub(crate) struct Made {
     pub(crate) credentials: Arc<Credentials>,
     /// How long it took to connect.
     pub(crate) took: Duration,
+    pub(crate) alarm: Arc<Alarm>,
 }
 
 #[derive(Debug)]
@@ -81,10 +85,10 @@ impl Slot {
 
 impl Connection {
     pub(crate) fn new(target: Target, made: Made) -> Self {
-        let Made { wire, slots_max, chain, credentials, took } = made;
+        let Made { wire, slots_max, chain, credentials, took, alarm } = made;
         let slots = Arc::new(Semaphore::new(usize::try_from(slots_max).unwrap_or(Semaphore::MAX_PERMITS)));
         let (is_retired, is_proven, begun) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
-        Self { target, wire, slots, slots_max, begun, is_retired, is_proven, chain, credentials, took }
+        Self { target, wire, slots, slots_max, begun, alarm, is_retired, is_proven, chain, credentials, took }
     }
 
     /// Returns whether it was made with the certificate that `credentials` show.
@@ -149,7 +153,7 @@ impl Connection {
 
     /// Returns how many calls have begun, under way or over.
     pub(crate) fn begun(&self) -> u64 {
-        self.begun.load(Ordering::Relaxed)
+        self.begun.load(Ordering::SeqCst)
     }
 
     /// Waits until no call is under way. Call it once the connection is retired.
@@ -173,7 +177,8 @@ impl Connection {
         if self.is_retired.load(Ordering::Acquire) {
             return None;
         }
-        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        self.alarm.ring();
         Some(Slot { connection: Arc::clone(self), fault, _permit: permit })
     }
 

@@ -9,6 +9,7 @@ use tokio::net::lookup_host;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, timeout};
 
+use crate::alarm::Alarm;
 use crate::connection::{Connection, Made, Wire};
 use crate::error::{Cause, FactoryError};
 use crate::eyeballs::in_turns;
@@ -52,6 +53,7 @@ pub(crate) struct Dial {
     pub(crate) credentials: Arc<dyn CredentialSource>,
     pub(crate) tasks: Weak<Tasks>,
     pub(crate) udp: Arc<Udp>,
+    pub(crate) alarm: Arc<Alarm>,
     pub(crate) link: Weak<Link>,
 }
 
@@ -168,7 +170,8 @@ impl Dial {
         let around = (Weak::clone(&self.tasks), self.meter.of(Protocol::Http2).rtt_seconds.clone());
         let dialled = http2::dial(&self.target, &addresses, &self.profile, &credentials, around).await?;
         let (slots_max, chain, took) = (self.profile.http2.max_streams, dialled.chain, begun.elapsed());
-        let made = Made { wire: Wire::Http2(dialled.http2), slots_max, chain, credentials, took };
+        let (wire, alarm) = (Wire::Http2(dialled.http2), Arc::clone(&self.alarm));
+        let made = Made { wire, slots_max, chain, credentials, took, alarm };
         self.drive(made, dialled.driver)
     }
 
@@ -178,8 +181,8 @@ impl Dial {
         let around = (&*self.udp, Weak::clone(&self.tasks));
         let dialled = http3::dial(&self.target, &addresses, options, &credentials, around).await?;
         let (slots_max, chain, took) = (options.max_streams, dialled.chain, begun.elapsed());
-        let made = Made { wire: Wire::Http3(dialled.http3), slots_max, chain, credentials, took };
-        let driver = dialled.driver;
+        let (wire, alarm, driver) = (Wire::Http3(dialled.http3), Arc::clone(&self.alarm), dialled.driver);
+        let made = Made { wire, slots_max, chain, credentials, took, alarm };
         self.drive(made, async move { Some(driver.await) })
     }
 

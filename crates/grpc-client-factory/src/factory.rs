@@ -11,8 +11,9 @@ use mesh_types::Endpoint;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::alarm::Alarm;
 use crate::channel::Channel;
 use crate::http3_mode::Http3Mode;
 use crate::link::{Around, Kind, Link, wall_clock};
@@ -22,8 +23,14 @@ use crate::target::Target;
 use crate::tasks::Tasks;
 use crate::udp::Udp;
 
-/// How often connections without calls are looked for.
+/// How often links are looked after while calls or attempts to connect are under way.
 const SWEEP_PERIOD: Duration = Duration::from_millis(250);
+
+/// How late a look may be and is still on time.
+const ON_TIME: Duration = Duration::from_millis(10);
+
+/// Longest time without a look: an hour is as good as for ever.
+const SLEEP_MAX: Duration = Duration::from_hours(1);
 
 /// Most health checks of a factory at a time. Whoever finds no room asks at the next look.
 const CHECKS_MAX: usize = 16;
@@ -158,9 +165,10 @@ impl ClientFactory {
         let links_max = options.links_max.max(1);
         let udp = Arc::new(Udp::new(options.udp_buffer_bytes));
         let checks = Arc::new(Semaphore::new(CHECKS_MAX));
-        let around = Around { credentials, tasks, udp, checks };
+        let around = Around { credentials, tasks, udp, checks, alarm: Arc::default() };
         let inner = Arc::new(Inner { around, profiles, links_max, links: Mutex::new(links) });
-        inner.around.tasks.spawn(watch(Arc::downgrade(&inner), Arc::clone(&inner.around.credentials)));
+        let (source, alarm) = (Arc::clone(&inner.around.credentials), Arc::clone(&inner.around.alarm));
+        inner.around.tasks.spawn(watch(Arc::downgrade(&inner), source, alarm));
         Ok(Self { inner })
     }
 
@@ -258,6 +266,7 @@ impl ChannelFactory for ClientFactory {
             link.close();
         } else {
             links.by_key.insert(key, Arc::clone(&link));
+            self.inner.around.alarm.ring();
         }
         Ok(Channel::new(link, authority, self.clone()))
     }
@@ -279,13 +288,17 @@ impl Inner {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks after all links, `late` by so much.
-    fn rest(&self, now: Instant, late: Duration) {
-        let mut links = self.lock();
-        links.by_key.retain(|_, link| {
+    /// Looks after all links, `late` by so much. Returns when to do so again, unless the alarm rings before.
+    fn look_after(&self, now: Instant, late: Duration) -> Instant {
+        self.around.alarm.set();
+        let mut next = now + SLEEP_MAX;
+        self.lock().by_key.retain(|_, link| {
             link.tick(now, late);
-            !link.rest(now) || Arc::strong_count(link) > 1
+            let has_rested = link.rest(now);
+            next = next.min(link.due(now));
+            !has_rested || Arc::strong_count(link) > 1
         });
+        next.max(now + SWEEP_PERIOD)
     }
 
     fn credentials_changed(&self, credentials: &Credentials) {
@@ -297,25 +310,30 @@ impl Inner {
     }
 }
 
-/// Looks after the connections of a factory until it is gone.
-async fn watch(inner: Weak<Inner>, credentials: Arc<dyn CredentialSource>) {
-    let mut ticks = interval(SWEEP_PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// Looks after the connections of a factory until it is gone: four times a second while something is under way, and else when something
+/// is due.
+async fn watch(inner: Weak<Inner>, credentials: Arc<dyn CredentialSource>, alarm: Arc<Alarm>) {
     let mut seen = credentials.current();
     let mut revoked = seen.revocations().version();
-    let mut looked = Instant::now();
+    let mut next = Instant::now();
     loop {
         let change = tokio::select! {
-            now = ticks.tick() => Change::Time(now),
+            () = sleep_until(next) => Change::Time,
+            () = alarm.rung() => Change::Rung,
             new = credentials.changed(&seen) => Change::Credentials(new),
             version = seen.revocations().changed(revoked) => Change::Revocations(version),
         };
         let Some(inner) = inner.upgrade() else { return };
+        let now = Instant::now();
         match change {
-            Change::Time(now) => {
-                inner.rest(now, now.duration_since(looked).saturating_sub(SWEEP_PERIOD));
-                looked = now;
+            Change::Time => {
+                let late = now.duration_since(next);
+                // Whoever is a little late each time would be later each time.
+                let at = if late < ON_TIME { next } else { now };
+                next = inner.look_after(at, late);
+                continue;
             }
+            Change::Rung => {}
             Change::Credentials(new) => {
                 seen = new;
                 revoked = seen.revocations().version();
@@ -326,12 +344,14 @@ async fn watch(inner: Weak<Inner>, credentials: Arc<dyn CredentialSource>) {
                 inner.credentials_changed(&seen);
             }
         }
+        next = next.min(now + SWEEP_PERIOD);
     }
 }
 
 /// What a factory has to do something about.
 enum Change {
-    Time(Instant),
+    Time,
+    Rung,
     Credentials(Arc<Credentials>),
     Revocations(u64),
 }

@@ -37,6 +37,13 @@ impl Default for HealthCheckOptions {
     }
 }
 
+impl HealthCheckOptions {
+    /// Returns whether a target is asked now and then that had its last call at `used`.
+    pub(crate) fn cover(&self, now: Instant, used: Instant) -> bool {
+        now.duration_since(used) <= self.interval * RESTS_AFTER
+    }
+}
+
 /// Intervals without calls after which a target is left alone.
 const RESTS_AFTER: u32 = 10;
 
@@ -54,7 +61,7 @@ pub(crate) struct HealthCheck {
 impl HealthCheck {
     /// Returns whether to ask now. The target had its last call at `used`; `random` is any number.
     pub(crate) fn is_due(&mut self, now: Instant, used: Instant, options: &HealthCheckOptions, random: u64) -> bool {
-        if self.is_asking || now.duration_since(used) > options.interval * RESTS_AFTER {
+        if self.is_asking || !options.cover(now, used) {
             return false;
         }
         // Links that are made together do not ask together.

@@ -16,6 +16,7 @@
 //! }
 //! ```
 
+mod alarm;
 mod backoff;
 mod balanced;
 mod call;

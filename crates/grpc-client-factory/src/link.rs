@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tonic::Code;
 
+use crate::alarm::Alarm;
 use crate::connection::Connection;
 use crate::dial::{Attempt, Dial};
 use crate::error::{Cause, FactoryError};
@@ -33,6 +34,8 @@ pub(crate) struct Around {
     pub(crate) udp: Arc<Udp>,
     /// One permit for each health check that may be under way.
     pub(crate) checks: Arc<Semaphore>,
+    /// Wakes who looks after the links.
+    pub(crate) alarm: Arc<Alarm>,
 }
 
 /// A profile, and what is counted of its calls.
@@ -143,15 +146,17 @@ impl Link {
         state.attempt = Some(told.clone());
         state.is_outdated = false;
         state.dialling += 1;
+        self.around.alarm.ring();
         let attempt = Attempt { dial: self.dial(), tell };
         self.around.tasks.spawn(attempt.run(plan));
         told
     }
 
     fn dial(self: &Arc<Self>) -> Dial {
-        let Around { credentials, tasks, udp, .. } = self.around.clone();
+        let Around { credentials, tasks, udp, alarm, .. } = self.around.clone();
         let (target, profile, meter) = (self.target.clone(), Arc::clone(&self.profile), Arc::clone(&self.meter));
-        Dial { target, profile, meter, credentials, tasks: Arc::downgrade(&tasks), udp, link: Arc::downgrade(self) }
+        let (tasks, link) = (Arc::downgrade(&tasks), Arc::downgrade(self));
+        Dial { target, profile, meter, credentials, tasks, udp, alarm, link }
     }
 
     /// Takes in what came of a handshake.
@@ -226,6 +231,7 @@ impl Link {
             state.drain(&connection);
         }
         self.probe(&mut state, Instant::now());
+        self.around.alarm.ring();
     }
 
     /// Does what is due.
@@ -296,12 +302,16 @@ impl Link {
         }
     }
 
+    /// Returns when to look after it again, if no call begins.
+    pub(crate) fn due(&self, now: Instant) -> Instant {
+        self.lock().due(now, &self.profile)
+    }
+
     /// Lets go of connections that have had no calls for as long as the profile says. Returns whether nothing is left.
     pub(crate) fn rest(&self, now: Instant) -> bool {
         let mut state = self.lock();
         let begun = state.connections().map(|connection| connection.begun()).sum();
-        let is_busy = state.connections().any(|connection| connection.in_flight() > 0);
-        let is_used = is_busy || begun != state.used.1;
+        let is_used = state.has_calls() || begun != state.used.1;
         if is_used {
             self.record_round_trips(&state);
         }

@@ -68,9 +68,15 @@ impl Policy {
         self.broken_until
     }
 
-    /// Returns whether to look, while calls go over HTTP/2, if HTTP/3 works by now.
+    /// Returns when to look, while calls go over HTTP/2, if HTTP/3 works by then: not before `now`, and `None` for never.
+    pub(crate) fn probe_at(&self, now: Instant) -> Option<Instant> {
+        let at = self.broken_until.map_or(now, |until| until.max(now));
+        (self.mode == Http3Mode::Auto).then_some(at)
+    }
+
+    /// Returns whether to look now.
     pub(crate) fn may_probe(&self, now: Instant) -> bool {
-        self.mode == Http3Mode::Auto && self.broken_until.is_none_or(|until| until <= now)
+        self.probe_at(now) == Some(now)
     }
 
     /// Takes in that an HTTP/3 handshake has succeeded.

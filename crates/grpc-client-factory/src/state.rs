@@ -216,9 +216,53 @@ impl State {
         });
     }
 
+    /// Returns when there is something to do if no call begins, and nothing else either: `now` while something is under way.
+    pub(crate) fn due(&self, now: Instant, profile: &Profile) -> Instant {
+        let is_used = self.attempt.is_some() || self.dialling > 0 || self.stalled.is_some() || self.has_calls();
+        let is_asked = self.http3.is_some()
+            && profile
+                .http3
+                .health_check
+                .as_ref()
+                .is_some_and(|check| check.cover(now.into_std(), self.used.0.into_std()));
+        if is_used || is_asked {
+            return now;
+        }
+        let probes = self.http2.as_ref().and_then(|_| self.policy.probe_at(now.into_std())).map(Instant::from_std);
+        // Who has rested is looked for again: channels to it may be gone by then.
+        let rests =
+            Some(self.used.0 + profile.idle_timeout).filter(|at| *at > now).unwrap_or(now + profile.idle_timeout);
+        [probes, self.renew_at].into_iter().flatten().fold(rests, Instant::min)
+    }
+
+    /// Returns whether calls are under way.
+    pub(crate) fn has_calls(&self) -> bool {
+        self.connections().any(|connection| connection.in_flight() > 0)
+    }
+
     pub(crate) fn let_go(&mut self) -> Vec<Arc<Connection>> {
         let connections: Vec<_> = [self.http3.take(), self.http2.take()].into_iter().flatten().collect();
         connections.iter().for_each(|connection| self.drain(connection));
         connections
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_looked_after_while_something_is_under_way_and_else_when_something_is_due() {
+        let profile = Profile::control_plane();
+        let mut state = State::new(&profile, Http3Mode::Auto, 0);
+        let (made, after) = (state.used.0, Duration::from_secs);
+        assert_eq!(state.due(made, &profile), made + profile.idle_timeout);
+        // Nothing is left to rest: it is asked no more often than that.
+        let rested = made + profile.idle_timeout;
+        assert_eq!(state.due(rested, &profile), rested + profile.idle_timeout);
+        state.renew_at = Some(made + after(7));
+        assert_eq!(state.due(made, &profile), made + after(7));
+        state.dialling = 1;
+        assert_eq!(state.due(made + after(1), &profile), made + after(1));
     }
 }
