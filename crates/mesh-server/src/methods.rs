@@ -13,10 +13,12 @@ const PROBES: usize = 8;
 /// apart.
 #[derive(Debug)]
 pub struct Methods<T> {
-    /// Boxed: few methods are ever called, and the places of all others should cost a word or two.
-    slots: Box<[OnceLock<Box<Method<T>>>]>,
+    slots: Box<[Slot<T>]>,
     hasher: RandomState,
 }
+
+/// Boxed: few methods are ever called, and the places of all others should cost a word or two.
+type Slot<T> = OnceLock<Box<Method<T>>>;
 
 #[derive(Debug)]
 struct Method<T> {
