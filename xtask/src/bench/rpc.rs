@@ -10,6 +10,9 @@ use crate::swarm::{Faults, Network};
 /// Share of all packets that is lost in each direction.
 const LOST_PERCENT: u8 = 1;
 
+/// Largest packet, as on Ethernet.
+const PACKET_BYTES: u16 = 1500;
+
 /// Runs the benchmark, and then once more in a network that loses packets if there can be one.
 ///
 /// # Errors
@@ -19,6 +22,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     table.add(&printed(&[])?)?;
     let network = Network::enter()?;
     if network == Network::Own {
+        network.limit_packets(PACKET_BYTES)?;
         Faults::new(network)?.lose_of_all(LOST_PERCENT)?;
         table.add(&printed(&["--", "--lossy"])?)?;
     } else {

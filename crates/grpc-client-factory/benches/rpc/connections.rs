@@ -24,8 +24,10 @@ pub(crate) const NAME: &str = "connections";
 
 /// Connections of each protocol.
 const CONNECTIONS: u8 = 200;
-/// How long they are left alone.
-const REST: Duration = Duration::from_secs(5);
+/// How long they are left alone: each is asked once in that time whether it is still there.
+const REST: Duration = Duration::from_secs(11);
+/// How long what was done before has to come to its end.
+const SETTLE: Duration = Duration::from_secs(1);
 
 const HTTP2: Kind = Kind { name: "HTTP/2", mode: Http3Mode::Off };
 const HTTP3: Kind = Kind { name: "HTTP/3", mode: Http3Mode::Only };
@@ -44,8 +46,6 @@ struct Shown {
     cpu: f64,
     /// Memory of the client and of the server a connection, in bytes.
     memory: [f64; 2],
-    /// Share of a core that both sides take while nothing is called.
-    idle: f64,
 }
 
 /// Makes connections of both protocols and keeps them.
@@ -55,21 +55,38 @@ struct Shown {
 pub(crate) fn rows(authority: &Authority, runtime: &Runtime, effort: Effort) -> Result<Vec<Row>, BoxError> {
     let servers = Servers::start(authority, crate::observe::Observed::No)?;
     let credentials = authority.credentials("client")?;
-    let (count, rest) = if effort == Effort::Measure { (CONNECTIONS, REST) } else { (2, Duration::ZERO) };
+    let (count, rest, settle) =
+        if effort == Effort::Measure { (CONNECTIONS, REST, SETTLE) } else { (2, Duration::ZERO, Duration::ZERO) };
     // A factory starts tasks when it is made.
     let _inside = runtime.enter();
-    // None is closed before all are measured: what one gives back would be what the next one takes.
     let made = |kind: Kind| factory(Arc::clone(&credentials), kind.mode);
     let (over_http2, over_http3) = (made(HTTP2)?, made(HTTP3)?);
-    let shown = |factory| runtime.block_on(measured(factory, &servers, count, rest));
-    let (http2, http3) = (shown(&over_http2)?, shown(&over_http3)?);
-    Ok(of_kind(HTTP2, &http2, None).into_iter().chain(of_kind(HTTP3, &http3, Some(&http2))).collect())
+    let shown = |factory| runtime.block_on(measured(factory, &servers, count));
+    let idle = || runtime.block_on(used_in(rest, settle, &servers));
+    let http2 = (shown(&over_http2)?, idle()?);
+    // None is closed before: what one gives back would be what the next one takes.
+    let http3 = shown(&over_http3)?;
+    runtime.block_on(over_http2.close(Duration::ZERO));
+    let http3 = (http3, idle()?);
+    Ok(of_kind(HTTP2, &http2, None).into_iter().chain(of_kind(HTTP3, &http3, Some(&http2.0))).collect())
 }
 
-async fn measured(factory: &ClientFactory, servers: &Servers, count: u8, rest: Duration) -> Result<Shown, BoxError> {
+/// Returns the processor time that both sides have had.
+fn used(servers: &Servers) -> Result<Duration, BoxError> {
+    Ok(cpu_of(id())? + cpu_of(servers.process())?)
+}
+
+/// Returns the share of a core that both sides take while nothing is called.
+async fn used_in(rest: Duration, settle: Duration, servers: &Servers) -> Result<f64, BoxError> {
+    sleep(settle).await;
+    let before = used(servers)?;
+    sleep(rest).await;
+    Ok(used(servers)?.saturating_sub(before).as_secs_f64() / rest.as_secs_f64())
+}
+
+async fn measured(factory: &ClientFactory, servers: &Servers, count: u8) -> Result<Shown, BoxError> {
     let both = [id(), servers.process()];
-    let used = || -> Result<Duration, BoxError> { Ok(cpu_of(id())? + cpu_of(servers.process())?) };
-    let (memory_before, cpu_before) = (both.map(memory_of), used()?);
+    let (memory_before, cpu_before) = (both.map(memory_of), used(servers)?);
     let mut answers = Vec::new();
     for number in 1..=count {
         // An address of its own is a connection of its own.
@@ -79,9 +96,7 @@ async fn measured(factory: &ClientFactory, servers: &Servers, count: u8, rest: D
         client.unary(EchoRequest::default()).await?;
         answers.push(begun.elapsed().as_nanos() as f64);
     }
-    let (cpu_after, memory_after) = (used()?, both.map(memory_of));
-    sleep(rest).await;
-    let idle = (used()?.saturating_sub(cpu_after)).as_secs_f64() / rest.as_secs_f64();
+    let (cpu_after, memory_after) = (used(servers)?, both.map(memory_of));
     answers.sort_unstable_by(f64::total_cmp);
     let count = f64::from(count);
     let [[client_before, server_before], [client_after, server_after]] = [memory_before, memory_after];
@@ -89,12 +104,11 @@ async fn measured(factory: &ClientFactory, servers: &Servers, count: u8, rest: D
         first_answer: answers.get(answers.len() / 2).copied().unwrap_or(f64::NAN),
         cpu: cpu_after.saturating_sub(cpu_before).as_nanos() as f64 / count,
         memory: [(client_after? - client_before?) / count, (server_after? - server_before?) / count],
-        idle,
     })
 }
 
 /// Returns the rows of one protocol; what is compared is compared with the other.
-fn of_kind(kind: Kind, shown: &Shown, base: Option<&Shown>) -> Vec<Row> {
+fn of_kind(kind: Kind, (shown, share): &(Shown, f64), base: Option<&Shown>) -> Vec<Row> {
     let row = |name: &str, measured: String, ratio: Option<f64>, bound: Bound| {
         let compared = ratio.map_or_else(String::new, |ratio| format!("{ratio:.2} x HTTP/2"));
         Row::new(format!("a connection of {}: {name}", kind.name), measured, compared, ratio, bound)
@@ -117,6 +131,6 @@ fn of_kind(kind: Kind, shown: &Shown, base: Option<&Shown>) -> Vec<Row> {
         row("CPU until then", time(shown.cpu), base.map(|base| shown.cpu / base.cpu), Bound::AtMost(Some(1.8))),
         memory("client", client),
         memory("server", server),
-        Row::held(idle, format!("{:.2} % of a core", shown.idle * 100.0), shown.idle <= 0.003, "<= 0.3 %".to_owned()),
+        Row::held(idle, format!("{:.2} % of a core", share * 100.0), *share <= 0.003, "<= 0.3 %".to_owned()),
     ]
 }
