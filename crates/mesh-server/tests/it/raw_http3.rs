@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use h3::error::Code;
 use mesh_server::{Limits, Options};
-use quinn::{Connection, ReadError, RecvStream, SendStream};
+use quinn::{Connection, ReadError, RecvStream, SendStream, VarInt};
 
-use crate::fixture::{BoxError, LIMIT, Outcome, Served, options, within};
+use crate::fixture::{BoxError, By, LIMIT, Outcome, Served, options, says, within};
 use crate::http3_client::dial;
 
 /// The first request that is not served after the far GOAWAY, counted from the last one accepted.
@@ -114,6 +114,24 @@ async fn a_request_that_does_not_come_to_its_point_is_reset() -> Outcome {
     }
     let (_send, _receive) = ask(&connection).await?;
     within("another request", served.echo.wait_for(|calls| calls.begun == 1)).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_flood_of_requests_that_are_reset_leaves_nothing_behind() -> Outcome {
+    const REQUESTS: usize = 5_000;
+    let served = Served::start()?;
+    let connection = dial(served.address(), &*served.authority.credentials("raw")?).await?;
+    let cancelled = VarInt::from_u64(Code::H3_REQUEST_CANCELLED.value())?;
+    for _ in 0..REQUESTS {
+        // The server may have had enough of it before.
+        let Ok((mut send, mut receive)) = within("a turn", ask(&connection)).await else { break };
+        send.reset(cancelled)?;
+        receive.stop(cancelled)?;
+    }
+    let mut other = served.client(By::Http3).await?;
+    assert_eq!(within("an answer", other.unary(says("still here"))).await?.into_inner().payload, "still here");
+    within("the end of all handlers", served.echo.wait_for(|calls| calls.running() == 0)).await;
     Ok(())
 }
 

@@ -32,14 +32,14 @@ use crate::process::{TestResult, line_with, node, send, within_limit};
 type BoxError = Box<dyn Error + Send + Sync>;
 
 /// An application that serves `test_rpc`.
-struct App {
-    echo: EchoService,
+pub(crate) struct App {
+    pub(crate) echo: EchoService,
     address: String,
     _running: JoinSet<()>,
 }
 
 impl App {
-    async fn start() -> Result<Self, Box<dyn Error>> {
+    pub(crate) async fn start() -> Result<Self, Box<dyn Error>> {
         let loopback: SocketAddr = "127.0.0.1:0".parse()?;
         let listener = LocalListener::bind(dispatcher::LocalEndpoint::Tcp(loopback)).await?;
         let (echo, address, mut running) = (EchoService::default(), listener.endpoint().to_string(), JoinSet::new());
@@ -50,15 +50,15 @@ impl App {
 }
 
 /// A node's process, and what it says where it listens.
-struct Node {
-    process: Child,
-    ready: Value,
+pub(crate) struct Node {
+    pub(crate) process: Child,
+    pub(crate) ready: Value,
     /// Held so that the node can go on writing.
     _lines: Lines<BufReader<ChildStdout>>,
 }
 
 /// A folder with certificates, and the nodes that were started there.
-struct Mesh {
+pub(crate) struct Mesh {
     dir: TempDir,
     ca: DevCa,
     validity: Validity,
@@ -66,13 +66,13 @@ struct Mesh {
 }
 
 impl Mesh {
-    fn new() -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn new() -> Result<Self, Box<dyn Error>> {
         #[expect(clippy::disallowed_methods, reason = "the nodes under test read the clock of the system")]
         let validity = Validity::starting(SystemTime::now(), Duration::from_secs(3600));
         Ok(Self { dir: TempDir::new()?, ca: DevCa::generate("mesh.example", validity)?, validity, seed: None })
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
@@ -95,20 +95,20 @@ impl Mesh {
     }
 
     /// Starts a node where an application calls, and returns the socket.
-    async fn dispatcher(&mut self, role: &str) -> Result<(Node, PathBuf), Box<dyn Error>> {
+    pub(crate) async fn dispatcher(&mut self, role: &str) -> Result<(Node, PathBuf), Box<dyn Error>> {
         let socket = self.path().join("node.sock");
         let node = self.start("node-a", role, &format!("rpc.local = 'unix:{}'", socket.display())).await?;
         assert_eq!(node.ready["local"], format!("unix:{}", socket.display()));
         Ok((node, socket))
     }
 
-    async fn worker(&mut self, name: &str, app: &App) -> Result<Node, Box<dyn Error>> {
+    pub(crate) async fn worker(&mut self, name: &str, app: &App) -> Result<Node, Box<dyn Error>> {
         let services = format!("rpc.services = {{ 'omnirelay.test.v1.Echo' = '{}' }}", app.address);
         self.start(name, "worker", &services).await
     }
 }
 
-async fn client(socket: PathBuf) -> Result<EchoClient<Channel>, Box<dyn Error>> {
+pub(crate) async fn client(socket: PathBuf) -> Result<EchoClient<Channel>, Box<dyn Error>> {
     let connect = tower::service_fn(move |_uri| {
         let socket = socket.clone();
         async move { Ok::<_, std::io::Error>(TokioIo::new(UnixStream::connect(socket).await?)) }
@@ -116,7 +116,7 @@ async fn client(socket: PathBuf) -> Result<EchoClient<Channel>, Box<dyn Error>> 
     Ok(EchoClient::new(Endpoint::from_static("http://own-node").connect_with_connector(connect).await?))
 }
 
-fn says(text: &'static str, is_idempotent: bool) -> tonic::Request<EchoRequest> {
+pub(crate) fn says(text: &'static str, is_idempotent: bool) -> tonic::Request<EchoRequest> {
     let mut request = tonic::Request::new(EchoRequest { payload: text.into(), ..EchoRequest::default() });
     if is_idempotent {
         request.metadata_mut().insert("rpc-idempotent", MetadataValue::from_static("true"));
@@ -125,7 +125,7 @@ fn says(text: &'static str, is_idempotent: bool) -> tonic::Request<EchoRequest> 
 }
 
 /// Calls until each of `apps` has answered: the news of a service takes its time.
-async fn until_all_answer(client: &mut EchoClient<Channel>, apps: &[&App]) -> TestResult {
+pub(crate) async fn until_all_answer(client: &mut EchoClient<Channel>, apps: &[&App]) -> TestResult {
     let mut ticks = interval(Duration::from_millis(10));
     let calls = async {
         while apps.iter().any(|app| app.echo.calls().ended == 0) {
