@@ -10,6 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
+pub(crate) use build::{HOT_CODE, RELINKED, traced};
+
 use crate::node::{Discovery, NODE, discover_once};
 use crate::process::{Stopwatch, stdout_within, workspace_root};
 

@@ -17,6 +17,7 @@ mod fuzz;
 mod hyperscale;
 mod interop;
 mod layering;
+mod link_order;
 mod metrics_lint;
 mod mutants;
 mod node;
@@ -61,6 +62,8 @@ enum Verb {
     Doctor,
     /// Build the static release binaries into dist/, check and measure them.
     Dist(dist::Options),
+    /// Find out which functions a node runs, so that `dist` puts them together.
+    LinkOrder(link_order::Options),
     /// Run real nodes on loopback until interrupted.
     Cluster(cluster::Options),
     /// Run a benchmark.
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         Verb::Docs(options) => docs::run(&options),
         Verb::Doctor => Ok(doctor::run()),
         Verb::Dist(options) => dist::run(&options),
+        Verb::LinkOrder(options) => link_order::run(&options),
         Verb::Cluster(options) => cluster::run(&options),
         Verb::Bench(options) => bench::run(&options),
         Verb::BenchDiscovery(options) => bench_discovery::run(&options),

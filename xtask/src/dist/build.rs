@@ -1,26 +1,37 @@
 //! The release build: one cargo call whose every warning is an error.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
-use super::Libc;
+use super::{CLI, Libc};
 use crate::doctor;
-use crate::process::{TARGET, cargo, name_of, workspace_root};
+use crate::node::NODE;
+use crate::process::{TARGET, cargo, name_of, succeeds, workspace_root};
 
 const MUSL_TARGET: &str = "x86_64-unknown-linux-musl";
 
+/// Which code a node runs, for the linker: `cargo xtask link-order` writes it.
+pub(crate) const HOT_CODE: &str = "crates/omnirelay-node/hot-code.ld";
+
+/// What makes cargo link a node again.
+pub(crate) const RELINKED: &str = "crates/omnirelay-node/src/main.rs";
+
 /// Returns what a release is compiled and linked with.
 ///
-/// For glibc the linker is lld, as everywhere with this compiler on Linux: it keeps functions of equal code once, and
-/// packs the relocations, which are half a megabyte that every process reads at its start otherwise. Unpacking is done by the C library,
-/// from glibc 2.36 on.
-fn flags(libc: Libc) -> &'static str {
+/// For glibc the linker is lld, as everywhere with this compiler on Linux: it puts the code together that a node runs, keeps
+/// functions of equal code once, and packs the relocations, which are half a megabyte that every process reads at its start otherwise.
+/// Unpacking is done by the C library, from glibc 2.36 on. Names mangled the new way tell functions apart that differ in a type.
+fn flags(libc: Libc) -> String {
     match libc {
-        Libc::Gnu => "-C target-feature=+crt-static -C link-arg=-Wl,--icf=all -C link-arg=-Wl,-z,pack-relative-relocs",
-        Libc::Musl => "-C target-feature=+crt-static",
+        Libc::Gnu => format!(
+            "-C target-feature=+crt-static -C symbol-mangling-version=v0 -C link-arg=-Wl,--icf=all \
+             -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,-T,{}",
+            workspace_root().join(HOT_CODE).display()
+        ),
+        Libc::Musl => "-C target-feature=+crt-static".to_owned(),
     }
 }
 
@@ -53,6 +64,39 @@ pub(super) fn build(libc: Libc, names: &[&str], folder: &Path) -> anyhow::Result
             .with_context(|| format!("cannot copy `{}` to `{}`", built.display(), kept.display()))?;
     }
     Ok(())
+}
+
+/// A node as it is released, and the linker's map of it.
+pub(crate) struct Traced {
+    pub(crate) program: PathBuf,
+    pub(crate) map: PathBuf,
+}
+
+/// Builds a node as it is released, with its map, and the command line tool beside it; or returns those that are there.
+///
+/// # Errors
+/// When a build fails.
+pub(crate) fn traced(is_built: bool) -> anyhow::Result<Traced> {
+    let folder = workspace_root().join("target/dist/traced");
+    let traced = Traced { program: folder.join(NODE), map: folder.join("node.map") };
+    if !is_built {
+        return Ok(traced);
+    }
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
+    let mut build = cargo(["rustc", "--release", "--package", NODE, "--bin", NODE]);
+    build.args(["--target-dir", "target/dist", "--target", TARGET, "--"]);
+    build.arg(format!("-Clink-arg=-Wl,-Map={},--no-demangle", traced.map.display()));
+    build.env("RUSTFLAGS", flags(Libc::Gnu)).env_remove("CARGO_ENCODED_RUSTFLAGS");
+    ensure!(succeeds(&mut build)?, "{NODE} does not build");
+    ensure!(
+        succeeds(&mut cargo(["build", "--package", "omnirelay-cli", "--target-dir", "target"]))?,
+        "the tool does not build"
+    );
+    let built = workspace_root().join("target/dist").join(TARGET).join("release").join(NODE);
+    for (from, to) in [(built, NODE), (workspace_root().join("target/debug").join(CLI), CLI)] {
+        std::fs::copy(&from, folder.join(to)).with_context(|| format!("cannot copy `{}`", from.display()))?;
+    }
+    Ok(traced)
 }
 
 /// Runs the build and returns how many warnings it gave. Cargo tells them again when nothing is left to compile.
