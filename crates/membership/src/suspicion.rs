@@ -168,8 +168,9 @@ impl Core {
         let Some(accusation) = self.accusations.get_mut(subject) else { return };
         let (id, claim) = (accusation.id, accusation.claim);
         let mut asking = Vec::new();
-        let given_up = |waiting: &Accusation| waiting.count(Answer::Silent) + waiting.count(Answer::Late);
-        while accusation.asked.len() - given_up(accusation) < VERIFIERS
+        let says_nothing = |answer: &&Answer| matches!(answer, Answer::Silent | Answer::Late | Answer::Withdrew);
+        let silent = |waiting: &Accusation| waiting.asked.values().filter(says_nothing).count();
+        while accusation.asked.len() - silent(accusation) < VERIFIERS
             && let Some(verifier) = accusation.candidates.pop_front()
         {
             accusation.asked.insert(verifier.clone(), Answer::Waiting);

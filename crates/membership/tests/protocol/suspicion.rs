@@ -124,6 +124,22 @@ fn who_was_not_asked_confirms_nothing() {
 }
 
 #[test]
+fn others_are_asked_in_place_of_those_who_withdraw() {
+    let mut lab = suspecting(12, Verifiers::Silent);
+    let requests = asked(&lab);
+    assert_eq!(requests.len(), 5);
+    let answers = [(0, false), (1, false), (0, true), (1, true), (2, false), (3, false), (4, true)];
+    for (verifier, answered) in answers {
+        let (to, request) = requests.get(verifier).expect("five were asked");
+        let reply = proto::VerifyReply { accusation: request.accusation, subject: request.subject.clone(), answered };
+        lab.hear(to, Body::VerifyReply(reply));
+    }
+    // Two confirm, one vouches, two say nothing: neither side has enough, and nobody else would ever speak.
+    assert_eq!(lab.state("p1"), Some(MemberState::Suspect));
+    assert_eq!(asked(&lab).len(), 7);
+}
+
+#[test]
 fn confirmations_that_are_withdrawn_within_the_grace_do_not_count() {
     for (withdrawals, state) in [(1, MemberState::Unreachable), (2, MemberState::Suspect)] {
         let mut lab = suspecting(5, Verifiers::Confirm);
