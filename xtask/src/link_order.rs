@@ -41,16 +41,27 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         std::fs::read_to_string(&traced.map).with_context(|| format!("cannot read `{}`", traced.map.display()))?;
     let map = Map::parse(&map)?;
     let functions: Vec<u64> = map.functions.keys().copied().collect();
-    let seen = trace_mesh(&traced.program, &functions)?;
+    let entered = trace_mesh(&traced.program, &functions)?;
     let path = workspace_root().join(HOT_CODE);
-    std::fs::write(&path, script::script(&map, &seen)).with_context(|| format!("cannot write `{}`", path.display()))?;
-    println!("{} of {} functions were entered; wrote {}", seen.len(), functions.len(), path.display());
+    std::fs::write(&path, script::script(&map, &entered))
+        .with_context(|| format!("cannot write `{}`", path.display()))?;
+    let (hot, warm) = (entered.hot.len(), entered.warm.len());
+    println!("of {} functions most nodes entered {hot}, and some {warm}; wrote {}", functions.len(), path.display());
     println!("next: `touch {}`, since cargo does not know of the script, and `cargo xtask dist`", dist::RELINKED);
     Ok(ExitCode::SUCCESS)
 }
 
+/// Functions that nodes entered, by their address.
+#[derive(Debug, Default)]
+struct Entered {
+    /// By at least half of them: to start, to join and to rest.
+    hot: BTreeSet<u64>,
+    /// By fewer: those that an operator asked, or that were stopped.
+    warm: BTreeSet<u64>,
+}
+
 /// Runs a mesh and returns the functions that its nodes entered.
-fn trace_mesh(program: &Path, functions: &[u64]) -> anyhow::Result<BTreeSet<u64>> {
+fn trace_mesh(program: &Path, functions: &[u64]) -> anyhow::Result<Entered> {
     // Held, until it is traced; its children are from their first moment on.
     let mut held = Command::new("sh");
     held.args(["-c", r#"read -r _ && exec "$0" "$@""#])
@@ -62,6 +73,12 @@ fn trace_mesh(program: &Path, functions: &[u64]) -> anyhow::Result<BTreeSet<u64>
     held.stdin.take().context("nothing holds the mesh")?.write_all(b"\n").context("the mesh did not wait")?;
     let status = tracer.follow()?;
     ensure!(status == Some(0), "the mesh did not end well: {status:?}");
-    ensure!(tracer.has_armed(), "no node was seen to start");
-    Ok(tracer.into_seen())
+    let processes = tracer.processes();
+    ensure!(processes > 0, "no node was seen to start");
+    let mut found = Entered::default();
+    for (function, by) in tracer.entered() {
+        let most = if by * 2 >= processes { &mut found.hot } else { &mut found.warm };
+        most.insert(*function);
+    }
+    Ok(found)
 }

@@ -2,38 +2,58 @@
 
 use std::collections::BTreeSet;
 
+use super::Entered;
 use super::map::{Function, Map, Piece};
 
 /// What a script begins with.
 const HEAD: &str = "\
-/* The code that a node runs from its start until it is at rest in a mesh, so that the linker puts it together: of the rest of the
-   program, pages are never read. Written by `cargo xtask link-order`; names that are gone do no harm, and new ones
-   only lie elsewhere. */
+/* The code that nodes run, so that the linker puts it together: of the rest of the program, pages are never read. First what all run,
+   to start, to join and to rest; then what some do. Written by `cargo xtask link-order`; names that are gone do no harm, and new
+   ones only lie elsewhere. */
 SECTIONS {
-  .text.hot : {
-    *(
 ";
+const TAIL: &str = "}\nINSERT BEFORE .text;\n";
 
-/// What follows the names of functions, and what the script ends with.
-const FILES: &str = "    )\n";
-const TAIL: &str = "  }\n}\nINSERT BEFORE .text;\n";
+/// Where code lies: by the name of its section, or by the file of which it is all.
+#[derive(Default)]
+struct Places {
+    sections: BTreeSet<String>,
+    files: BTreeSet<String>,
+}
 
-/// Returns the script that puts the functions at `seen` together.
-pub(super) fn script(map: &Map, seen: &BTreeSet<u64>) -> String {
-    let (mut sections, mut files, mut others) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    for (at, function) in &map.functions {
-        let Some(piece) = map.pieces.get(function.piece) else { continue };
-        match (named_sections(piece, function), seen.contains(at)) {
-            (Some(names), true) => sections.extend(names),
-            (Some(names), false) => others.extend(names),
-            (None, true) => files.extend(file(piece)),
-            (None, false) => {}
+impl Places {
+    fn add(&mut self, piece: &Piece, function: &Function) {
+        match named_sections(piece, function) {
+            Some(names) => self.sections.extend(names),
+            None => self.files.extend(file(piece)),
         }
     }
-    let lines: BTreeSet<_> = sections.iter().map(|name| format!("      {}*\n", telling(name, &others))).collect();
-    let lines: String = lines.into_iter().collect();
-    let files: String = files.iter().map(|file| format!("    {file}(.text .text.*)\n")).collect();
-    [HEAD, &lines, FILES, &files, TAIL].concat()
+
+    /// Returns a section for the program: of what lies in these places, and not in `others`.
+    fn section(&self, name: &str, others: &BTreeSet<String>) -> String {
+        let fronts: BTreeSet<_> = self.sections.iter().map(|section| telling(section, others)).collect();
+        let sections: String = fronts.into_iter().map(|front| format!("      {front}*\n")).collect();
+        let files: String = self.files.iter().map(|file| format!("    {file}(.text .text.*)\n")).collect();
+        format!("  {name} : {{\n    *(\n{sections}    )\n{files}  }}\n")
+    }
+}
+
+/// Returns the script that puts together what was entered.
+pub(super) fn script(map: &Map, entered: &Entered) -> String {
+    let (mut hot, mut warm, mut others) = (Places::default(), Places::default(), Places::default());
+    for (at, function) in &map.functions {
+        let Some(piece) = map.pieces.get(function.piece) else { continue };
+        let places = match (entered.hot.contains(at), entered.warm.contains(at)) {
+            (true, _) => &mut hot,
+            (false, true) => &mut warm,
+            (false, false) => &mut others,
+        };
+        places.add(piece, function);
+    }
+    // What is hot is taken first, so that a front which is common to both does no harm to the warm.
+    let not_warm = others.sections.clone();
+    others.sections.extend(warm.sections.iter().cloned());
+    [HEAD, &hot.section(".text.hot", &others.sections), &warm.section(".text.warm", &not_warm), TAIL].concat()
 }
 
 /// Returns the sections that hold `function` under each of its names; `None` if its section is not named by it.
@@ -117,15 +137,22 @@ mod tests {
     #[test]
     fn a_script_names_what_was_seen_so_that_another_build_has_it_too() {
         let map = Map::parse(MAP).expect("a map");
-        let script = script(&map, &[0x110, 0x120, 0x140, 0x148, 0x150].into());
-        let told: Vec<_> = script.lines().skip_while(|line| !line.contains("*(")).map(str::trim).collect();
+        let entered = Entered { hot: [0x110, 0x140, 0x148].into(), warm: [0x120, 0x150].into() };
+        let script = script(&map, &entered);
+        let told: Vec<_> = script.lines().skip_while(|line| !line.contains("SECTIONS")).map(str::trim).collect();
         let expected = [
+            "SECTIONS {",
+            ".text.hot : {",
             "*(",
             ".text._RNvCs*_3fmt3*",
             ".text._RNvM*",
-            ".text.u*",
             ")",
             "*libc.a:malloc.o(.text .text.*)",
+            "}",
+            ".text.warm : {",
+            "*(",
+            ".text.u*",
+            ")",
             "*libring-*.rlib:*-x86_64-mont.o(.text .text.*)",
             "}",
             "}",

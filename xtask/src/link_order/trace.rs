@@ -22,15 +22,17 @@ pub(super) struct Tracer<'a> {
     functions: &'a [u64],
     /// By process id: those that run the program with the argument that is looked for.
     armed: BTreeMap<i32, Armed>,
-    seen: BTreeSet<u64>,
+    /// By how many processes each function was entered.
+    entered: BTreeMap<u64, usize>,
 }
 
 /// A process with breakpoints.
 struct Armed {
     base: u64,
     memory: File,
-    /// What stood where a breakpoint is, by the address in the file.
+    /// What stands where a breakpoint is, by the address in the file.
     replaced: BTreeMap<u64, u8>,
+    entered: BTreeSet<u64>,
 }
 
 impl<'a> Tracer<'a> {
@@ -42,17 +44,17 @@ impl<'a> Tracer<'a> {
         let forks = Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK | Options::PTRACE_O_TRACECLONE;
         let options = forks | Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_EXITKILL;
         ptrace::seize(root, options).context("this system does not let one process trace another (ptrace)")?;
-        Ok(Self { root, program, functions, armed: BTreeMap::new(), seen: BTreeSet::new() })
+        Ok(Self { root, program, functions, armed: BTreeMap::new(), entered: BTreeMap::new() })
     }
 
-    /// Returns the functions that were entered.
-    pub(super) fn into_seen(self) -> BTreeSet<u64> {
-        self.seen
+    /// Returns by how many processes each function was entered.
+    pub(super) const fn entered(&self) -> &BTreeMap<u64, usize> {
+        &self.entered
     }
 
-    /// Returns whether a process ran the program.
-    pub(super) fn has_armed(&self) -> bool {
-        !self.armed.is_empty()
+    /// Returns how many processes ran the program.
+    pub(super) fn processes(&self) -> usize {
+        self.armed.len()
     }
 
     /// Lets the processes go on until all have ended, and notes what they enter. Returns what the first one exited with, if it did.
@@ -97,14 +99,14 @@ impl<'a> Tracer<'a> {
         program == self.program && arguments.split(|byte| *byte == 0).nth(1) == Some(b"run")
     }
 
-    /// Sets a breakpoint at each function that nobody has entered yet.
+    /// Sets a breakpoint at each function.
     fn arm(&mut self, pid: Pid) -> anyhow::Result<()> {
         let path = format!("/proc/{pid}/mem");
         let memory =
             File::options().read(true).write(true).open(&path).with_context(|| format!("cannot open {path}"))?;
         let base = self.base_of(pid)?;
         let mut replaced = BTreeMap::new();
-        for at in self.functions.iter().filter(|at| !self.seen.contains(at)) {
+        for at in self.functions {
             let mut byte = [0];
             let set = memory.read_exact_at(&mut byte, base + at);
             let set = set.and_then(|()| memory.write_all_at(&[BREAKPOINT], base + at));
@@ -112,7 +114,7 @@ impl<'a> Tracer<'a> {
             let [byte] = byte;
             replaced.insert(*at, byte);
         }
-        self.armed.insert(pid.as_raw(), Armed { base, memory, replaced });
+        self.armed.insert(pid.as_raw(), Armed { base, memory, replaced, entered: BTreeSet::new() });
         Ok(())
     }
 
@@ -131,7 +133,9 @@ impl<'a> Tracer<'a> {
             Err(Errno::ESRCH) => return Ok(true),
             registers => registers.with_context(|| format!("cannot read the registers of {thread}"))?,
         };
-        let Some(process) = process_of(thread).and_then(|process| self.armed.get(&process)) else { return Ok(false) };
+        let Some(process) = process_of(thread).and_then(|process| self.armed.get_mut(&process)) else {
+            return Ok(false);
+        };
         let Some(at) = (registers.rip - 1).checked_sub(process.base) else { return Ok(false) };
         let Some(byte) = process.replaced.get(&at) else { return Ok(false) };
         let written = process.memory.write_all_at(&[*byte], process.base + at);
@@ -141,7 +145,10 @@ impl<'a> Tracer<'a> {
             Err(Errno::ESRCH) => {}
             set => set.with_context(|| format!("cannot set the registers of {thread}"))?,
         }
-        self.seen.insert(at);
+        // Two threads may have come to it before it was taken away.
+        if process.entered.insert(at) {
+            *self.entered.entry(at).or_default() += 1;
+        }
         Ok(true)
     }
 }
