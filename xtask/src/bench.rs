@@ -15,8 +15,8 @@ pub(crate) enum Options {
     /// Measure picking a peer against the least it could cost and against tower, and keeping the health of peers.
     Peers(targets::Options),
     /// Measure unary calls over our client and server against tonic's own, with mutual TLS: rate, latency, processor time;
-    /// and, as root, where packets get lost.
-    Rpc(targets::Options),
+    /// and, as root, where packets get lost. Or what it costs to call through two nodes.
+    Rpc(rpc::Options),
     /// Measure a mesh of real processes: how fast news and deaths are seen by all, and what it costs.
     Gossip(gossip::Options),
 }

@@ -13,7 +13,7 @@ struct Tool {
     get_it: &'static str,
 }
 
-const OPTIONAL: [Tool; 8] = [
+const OPTIONAL: [Tool; 11] = [
     Tool {
         program: "git",
         needed_for: "tidy lists the files git knows; without it, all",
@@ -43,6 +43,21 @@ const OPTIONAL: [Tool; 8] = [
         program: "serf",
         needed_for: "bench gossip --vs serf: the same runs on Serf",
         get_it: "apt-get install --no-install-recommends serf",
+    },
+    Tool {
+        program: "haproxy",
+        needed_for: "bench rpc --through nodes --vs haproxy: the same calls through it",
+        get_it: "apt-get install --no-install-recommends haproxy",
+    },
+    Tool {
+        program: "nghttpx",
+        needed_for: "bench rpc --through nodes --vs nghttpx",
+        get_it: "apt-get install --no-install-recommends nghttp2-proxy",
+    },
+    Tool {
+        program: "nginx",
+        needed_for: "bench rpc --through nodes --vs nginx",
+        get_it: "apt-get install --no-install-recommends nginx",
     },
     Tool {
         program: "musl-gcc",

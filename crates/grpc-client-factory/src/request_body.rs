@@ -59,8 +59,9 @@ impl RequestBody {
         loop {
             let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await;
             match polled {
-                // gRPC has no trailers in requests.
-                Poll::Ready(Some(Ok(frame))) => head.extend(frame.into_data()),
+                // gRPC has no trailers in requests. Many clients end their stream with an empty piece: sent on, it would end nothing,
+                // and servers close connections that bring them too many.
+                Poll::Ready(Some(Ok(frame))) => head.extend(frame.into_data().ok().filter(|data| !data.is_empty())),
                 Poll::Ready(Some(Err(status))) => return Err(CallError::Body(status)),
                 Poll::Ready(None) => return Ok(Self::of_all(head, meter)?),
                 Poll::Pending => break,
@@ -203,6 +204,8 @@ mod tests {
         let (a, b, c) = (Bytes::from_static(b"a"), Bytes::from_static(b"b"), Bytes::from_static(b"c"));
         assert_eq!(begun(&[], true).await, (Some(None), vec![]));
         assert_eq!(begun(&[b"a"], true).await, (Some(Some(a.clone())), vec![a.clone()]));
+        assert_eq!(begun(&[b"a", b""], true).await, (Some(Some(a.clone())), vec![a.clone()]));
+        assert_eq!(begun(&[b"", b"a", b"", b"b"], false).await, (None, vec![a.clone(), b.clone()]));
         assert_eq!(begun(&[b"a"], false).await, (None, vec![a.clone()]));
         assert_eq!(begun(&[b"a", b"b"], true).await, (None, vec![a.clone(), b.clone()]));
         assert_eq!(begun(&[b"a", b"b", b"c"], false).await, (None, vec![a, b, c]));

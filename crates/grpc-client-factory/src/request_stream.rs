@@ -140,10 +140,10 @@ impl Stream {
         }
         loop {
             match ready!(Pin::new(&mut self.rest).poll_frame(cx)) {
-                // gRPC has no trailers in requests.
+                // gRPC has no trailers in requests, and nobody needs empty pieces.
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(piece) => return Poll::Ready(Some(Ok(piece))),
-                    Err(_trailers) => {}
+                    Ok(piece) if !piece.is_empty() => return Poll::Ready(Some(Ok(piece))),
+                    Ok(_) | Err(_) => {}
                 },
                 Some(Err(status)) => {
                     self.state = State::Broken;

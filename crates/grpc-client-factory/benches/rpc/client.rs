@@ -18,6 +18,7 @@ use test_authority::Authority;
 use test_rpc::rpc::echo_client::EchoClient;
 use test_rpc::rpc::{EchoReply, EchoRequest};
 use tokio::net::TcpStream;
+use tokio::time::interval;
 use tokio_rustls::TlsConnector;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -29,6 +30,10 @@ use crate::servers::{Servers, expected};
 
 /// Name of the profile of all channels.
 pub(crate) const PROFILE: &str = "bench";
+
+/// How long there may be no way, and how often it is tried meanwhile.
+const PATIENCE: Duration = Duration::from_secs(20);
+const TRIES: u32 = 400;
 
 /// A client with its connection. Clones share it.
 #[derive(Debug, Clone)]
@@ -65,6 +70,23 @@ impl Client {
 }
 
 impl Client {
+    /// Connects tonic's channel without TLS, and makes calls until one is answered: what is between may still be looking for its way.
+    pub(crate) async fn plain(address: SocketAddr) -> Result<Self, BoxError> {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))?
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW);
+        let mut client = Self::Tonic(of(endpoint.connect_lazy()));
+        let (mut ticks, mut tries) = (interval(PATIENCE / TRIES), 0);
+        while let Err(status) = client.call(EchoRequest::default()).await {
+            tries += 1;
+            if tries == TRIES {
+                return Err(status.into());
+            }
+            ticks.tick().await;
+        }
+        Ok(client)
+    }
+
     /// A bare channel: nothing chooses, repeats or watches.
     fn to(address: SocketAddr, credentials: Arc<Credentials>, mode: Http3Mode) -> Result<Self, BoxError> {
         let channel = factory(credentials, mode)?.channel(&Target::new(address.into(), expected()?), PROFILE)?;

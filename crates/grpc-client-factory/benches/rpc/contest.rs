@@ -42,7 +42,7 @@ const TONIC: Contest = Contest { name: BASE, route: Route::Tonic, limits: |_| Li
 /// What the others are compared with.
 pub(crate) const BASE: &str = "tonic to tonic, HTTP/2";
 
-const KIB: usize = 1024;
+pub(crate) const KIB: usize = 1024;
 /// A page of a listing, a snapshot.
 const LARGE: usize = 128 * KIB;
 /// A file.

@@ -8,6 +8,7 @@
 mod client;
 mod connections;
 mod contest;
+mod hop;
 mod loss;
 mod observe;
 mod process;
@@ -22,7 +23,7 @@ use client::Client;
 use contest::{BALANCED, BALANCED_SETTINGS, CONTESTS, Contest, SETTINGS, Setting};
 use observe::Observed;
 use report::Row;
-use rounds::Effort;
+use rounds::{Effort, Entrant};
 use servers::Servers;
 use test_authority::Authority;
 use tokio::runtime::{Builder, Runtime};
@@ -33,7 +34,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 const THREADS: usize = 2;
 
 /// Says that contests run alone; their name follows, or a part of it, or [`connections::NAME`].
-const ALONE: &str = "--alone";
+pub(crate) const ALONE: &str = "--alone";
 
 fn main() -> Result<ExitCode, BoxError> {
     let args: Vec<String> = std::env::args().collect();
@@ -46,10 +47,13 @@ fn main() -> Result<ExitCode, BoxError> {
         return compare_all(Effort::Try, |_| {}).map(|_| ExitCode::SUCCESS);
     }
     println!("{}", report::header());
+    let show = |row: &Row| println!("{row}");
+    if given(hop::FLAG) {
+        return hop::rows(&args, &runtime()?, show).map(|rows| verdict(&rows, given("--check")));
+    }
     if let Some(name) = args.iter().skip_while(|arg| *arg != ALONE).nth(1) {
         return run_alone(name).map(|()| ExitCode::SUCCESS);
     }
-    let show = |row: &Row| println!("{row}");
     let rows = if given(loss::FLAG) {
         let rows = loss::rows(&Authority::new()?, &runtime()?)?;
         rows.iter().for_each(show);
@@ -57,12 +61,17 @@ fn main() -> Result<ExitCode, BoxError> {
     } else {
         compare_all(Effort::Measure, show)?
     };
+    Ok(verdict(&rows, given("--check")))
+}
+
+/// Says which limits are broken, if anybody wants to know.
+fn verdict(rows: &[Row], is_asked: bool) -> ExitCode {
     let broken: Vec<&Row> = rows.iter().filter(|row| row.is_broken()).collect();
-    if !given("--check") || broken.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+    if !is_asked || broken.is_empty() {
+        return ExitCode::SUCCESS;
     }
     broken.iter().for_each(|row| eprintln!("broken limit: {row}"));
-    Ok(ExitCode::FAILURE)
+    ExitCode::FAILURE
 }
 
 /// Runs all contests of all settings, and shows the figures as they come.
@@ -91,8 +100,8 @@ fn run_alone(name: &str) -> Result<(), BoxError> {
         if !report::title(contest, *setting).contains(name) {
             continue;
         }
-        let clients = [runtime.block_on(Client::connect(contest.route, &authority, &servers))?];
-        let taken = rounds::take_turns(&clients, *setting, servers.process(), Effort::Measure);
+        let entrants = [runtime.block_on(entrant(contest, &authority, &servers))?];
+        let taken = rounds::take_turns(&entrants, *setting, Effort::Measure);
         let rows = report::rows(std::slice::from_ref(contest), *setting, &runtime.block_on(taken)?);
         rows.iter().for_each(|row| println!("{row}"));
     }
@@ -107,18 +116,23 @@ fn compare(
 ) -> Result<Vec<Row>, BoxError> {
     let (authority, runtime) = (Authority::new()?, runtime()?);
     let servers = Servers::start(&authority, observed)?;
-    let mut clients = Vec::new();
+    let mut entrants = Vec::new();
     for contest in contests {
-        clients.push(runtime.block_on(Client::connect(contest.route, &authority, &servers))?);
+        entrants.push(runtime.block_on(entrant(contest, &authority, &servers))?);
     }
     let mut all = Vec::new();
     for setting in settings {
-        let taken = runtime.block_on(rounds::take_turns(&clients, *setting, servers.process(), effort))?;
+        let taken = runtime.block_on(rounds::take_turns(&entrants, *setting, effort))?;
         let rows = report::rows(contests, *setting, &taken);
         rows.iter().for_each(show);
         all.extend(rows);
     }
     Ok(all)
+}
+
+async fn entrant(contest: &Contest, authority: &Authority, servers: &Servers) -> Result<Entrant, BoxError> {
+    let client = Client::connect(contest.route, authority, servers).await?;
+    Ok(Entrant { client, processes: vec![vec![std::process::id()], vec![servers.process()]] })
 }
 
 /// Makes what client and servers run on.

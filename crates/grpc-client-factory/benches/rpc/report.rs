@@ -81,7 +81,7 @@ fn measures(contest: &Contest, setting: Setting) -> [Measure; 4] {
         measure("calls", |turn| turn.rate, |rate| format!("{rate:.0}/s"), Bound::AtLeast(limits.rate)),
         measure("p50", |turn| turn.p50, time, Bound::AtMost(None)),
         measure("p99", |turn| turn.p99, time, Bound::AtMost(limits.p99)),
-        measure("CPU a call", |turn| turn.cpu, time, Bound::AtMost(limits.cpu)),
+        measure("CPU a call", |turn| turn.cpu.iter().sum(), time, Bound::AtMost(limits.cpu)),
     ]
 }
 
@@ -111,7 +111,7 @@ fn judge(ratio: f64, bound: Bound) -> [String; 2] {
 }
 
 /// Returns the least, the median and the most.
-fn middle(figures: impl Iterator<Item = f64>) -> (f64, f64, f64) {
+pub(crate) fn middle(figures: impl Iterator<Item = f64>) -> (f64, f64, f64) {
     let mut sorted: Vec<f64> = figures.collect();
     sorted.sort_unstable_by(f64::total_cmp);
     let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);

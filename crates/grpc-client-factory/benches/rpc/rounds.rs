@@ -29,15 +29,22 @@ pub(crate) enum Effort {
 }
 
 /// What one turn has shown.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Turn {
     /// Calls a second.
     pub(crate) rate: f64,
     /// How long a call took, in nanoseconds.
     pub(crate) p50: f64,
     pub(crate) p99: f64,
-    /// Processor time of client and server together a call, in nanoseconds.
-    pub(crate) cpu: f64,
+    /// Processor time a call of each group of processes, in nanoseconds.
+    pub(crate) cpu: Vec<f64>,
+}
+
+/// A client, and the processes that its calls go through, itself among them; those that are counted together are a group.
+#[derive(Debug)]
+pub(crate) struct Entrant {
+    pub(crate) client: Client,
+    pub(crate) processes: Vec<Vec<u32>>,
 }
 
 /// Lets each client call once a round, and returns the turns of each.
@@ -45,27 +52,29 @@ pub(crate) struct Turn {
 /// # Errors
 /// A call fails: a benchmark of failures would be quick.
 pub(crate) async fn take_turns(
-    clients: &[Client],
+    entrants: &[Entrant],
     setting: Setting,
-    servers: u32,
     effort: Effort,
 ) -> Result<Vec<Vec<Turn>>, BoxError> {
     let (rounds, warm_up, turn) =
         if effort == Effort::Measure { (ROUNDS, WARM_UP, TURN) } else { (1, Duration::ZERO, TRY) };
-    let mut taken = vec![Vec::with_capacity(rounds); clients.len()];
+    let mut taken = vec![Vec::with_capacity(rounds); entrants.len()];
     for round in 0..rounds {
         // Another one starts each round, so that nobody always comes after the same neighbour.
-        for place in 0..clients.len() {
-            let index = (round + place) % clients.len();
-            call_for(warm_up, &clients[index], setting).await?;
-            taken[index].push(measured(turn, &clients[index], setting, servers).await?);
+        for place in 0..entrants.len() {
+            let index = (round + place) % entrants.len();
+            call_for(warm_up, &entrants[index].client, setting).await?;
+            taken[index].push(measured(turn, &entrants[index], setting).await?);
         }
     }
     Ok(taken)
 }
 
-async fn measured(time: Duration, client: &Client, setting: Setting, servers: u32) -> Result<Turn, BoxError> {
-    let cpu = || -> Result<Duration, std::io::Error> { Ok(cpu_of(std::process::id())? + cpu_of(servers)?) };
+async fn measured(time: Duration, entrant: &Entrant, setting: Setting) -> Result<Turn, BoxError> {
+    let Entrant { client, processes } = entrant;
+    let cpu = || -> Result<Vec<Duration>, std::io::Error> {
+        processes.iter().map(|group| group.iter().map(|process| cpu_of(*process)).sum()).collect()
+    };
     let (cpu_before, start) = (cpu()?, Instant::now());
     let mut nanos = call_for(time, client, setting).await?;
     let (elapsed, cpu_after) = (start.elapsed(), cpu()?);
@@ -76,7 +85,11 @@ async fn measured(time: Duration, client: &Client, setting: Setting, servers: u3
         rate: calls / elapsed.as_secs_f64(),
         p50: part(50),
         p99: part(99),
-        cpu: cpu_after.saturating_sub(cpu_before).as_nanos() as f64 / calls,
+        cpu: cpu_after
+            .iter()
+            .zip(&cpu_before)
+            .map(|(after, before)| after.saturating_sub(*before).as_nanos() as f64 / calls)
+            .collect(),
     })
 }
 

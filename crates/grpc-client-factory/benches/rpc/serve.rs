@@ -41,7 +41,8 @@ pub(crate) const CONNECTION_WINDOW: u32 = 256 << 20;
 
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// Prints where tonic's server and ours listen, and the port at which ours listens on all addresses, and serves until the standard input ends.
+/// Prints where tonic's server, the same without TLS, and ours listen, and the port at which ours listens on all addresses; serves until the
+/// standard input ends.
 pub(crate) fn until_nobody_listens() -> Result<(), BoxError> {
     let runtime = crate::runtime()?;
     if std::env::var_os(OBSERVED).is_some() {
@@ -49,12 +50,13 @@ pub(crate) fn until_nobody_listens() -> Result<(), BoxError> {
     }
     let credentials = Arc::new(credentials()?);
     let mut tasks = JoinSet::new();
-    let (tonic, mesh, anywhere) = runtime.block_on(async {
+    let (tonic, plain, mesh, anywhere) = runtime.block_on(async {
         let tonic = serve_tonic(Arc::clone(&credentials), &mut tasks).await?;
+        let plain = serve_plain(&mut tasks).await?;
         let mesh = serve_mesh(HERE, Arc::clone(&credentials), &mut tasks)?;
-        Ok::<_, BoxError>((tonic, mesh, serve_mesh(Ipv4Addr::UNSPECIFIED, credentials, &mut tasks)?.port()))
+        Ok::<_, BoxError>((tonic, plain, mesh, serve_mesh(Ipv4Addr::UNSPECIFIED, credentials, &mut tasks)?.port()))
     })?;
-    println!("{tonic} {mesh} {anywhere}");
+    println!("{tonic} {plain} {mesh} {anywhere}");
     io::copy(&mut io::stdin(), &mut io::sink())?;
     Ok(())
 }
@@ -77,6 +79,19 @@ async fn serve_tonic(credentials: Arc<Credentials>, tasks: &mut JoinSet<()>) -> 
         .initial_connection_window_size(CONNECTION_WINDOW)
         .add_service(echo());
     tasks.spawn(async move { server.serve_with_incoming(handshakes).await.expect("serves until the process ends") });
+    Ok(address)
+}
+
+/// Starts tonic's own server for what is on the same machine.
+async fn serve_plain(tasks: &mut JoinSet<()>) -> Result<SocketAddr, BoxError> {
+    let listener = TcpListener::bind((HERE, 0)).await?;
+    let address = listener.local_addr()?;
+    let server = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .add_service(echo());
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    tasks.spawn(async move { server.serve_with_incoming(incoming).await.expect("serves until the process ends") });
     Ok(address)
 }
 

@@ -16,6 +16,8 @@ pub(crate) struct Servers {
     process: Child,
     /// Where tonic's own server listens.
     pub(crate) tonic: SocketAddr,
+    /// Where the same does without TLS.
+    pub(crate) plain: SocketAddr,
     /// Where mesh-server does, on TCP and UDP.
     pub(crate) mesh: SocketAddr,
     /// The port at which mesh-server listens on all addresses of this machine.
@@ -42,10 +44,11 @@ impl Servers {
         let output = process.stdout.take().ok_or("the servers have no output")?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
-        let [tonic, mesh, anywhere] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+        let [tonic, plain, mesh, anywhere] = line.split_whitespace().collect::<Vec<_>>()[..] else {
             return Err("the servers have not started".into());
         };
-        Ok(Self { tonic: tonic.parse()?, mesh: mesh.parse()?, anywhere: anywhere.parse()?, process })
+        let (tonic, plain, mesh) = (tonic.parse()?, plain.parse()?, mesh.parse()?);
+        Ok(Self { tonic, plain, mesh, anywhere: anywhere.parse()?, process })
     }
 
     /// Returns the process's number.
