@@ -7,7 +7,7 @@ use metrics::set_default_local_recorder;
 use telemetry::build_metrics;
 
 use crate::quic::{Quic, Wire};
-use crate::support::{Outcome, Pair, SERVER, channel, credentials, says, wait_until};
+use crate::support::{Outcome, Pair, SERVER, channel, credentials, held, says, wait_until};
 
 /// Asks often, and as long after a call as a busy machine takes; nobody else notices stalls, since there are no calls.
 fn checked() -> Profile {
@@ -71,5 +71,29 @@ async fn a_server_that_answers_nobody_is_not_held_against_http3() -> Outcome {
     let is_enough = |count: &str| count.parse::<u32>().is_ok_and(|count| count > 2);
     wait_until(|| handle.render().lines().any(|line| line.strip_prefix(failed).is_some_and(is_enough))).await;
     assert_eq!(channel.connection(), Some((Protocol::Http3, 0)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_factory_that_sleeps_since_nobody_calls_looks_after_the_next_call() -> Outcome {
+    let (recorder, handle) = build_metrics()?;
+    let _here = set_default_local_recorder(&recorder);
+    let pair = Pair::with(Profile::control_plane()).await;
+    let _quic = Quic::start(pair.serving.address, credentials(&pair.authority, SERVER), pair.serving.echo.clone());
+    let looks = || {
+        let text = handle.render();
+        let counts =
+            text.lines().filter_map(|line| line.strip_prefix("grpc_outbound_rtt_seconds_count")?.rsplit(' ').next());
+        counts.filter_map(|count| count.parse::<u32>().ok()).sum::<u32>()
+    };
+    pair.client().unary(says("a")).await?;
+    // Whoever has looked once since the call has nothing more to look after for minutes.
+    wait_until(|| looks() > 0).await;
+    let before = looks();
+    let mut client = pair.client();
+    tokio::select! {
+        answer = client.unary(held()) => drop(answer?),
+        () = wait_until(|| looks() > before) => {}
+    }
     Ok(())
 }
