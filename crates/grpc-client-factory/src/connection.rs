@@ -1,5 +1,6 @@
 //! One connection, whatever it speaks.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -199,6 +200,14 @@ impl Connection {
         match &self.wire {
             Wire::Http2(http2) => http2.explain_end(&self.target, cause),
             Wire::Http3(http3) => http3.explain_end(&self.target, cause),
+        }
+    }
+
+    /// Returns where the server is, over HTTP/3.
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        match &self.wire {
+            Wire::Http2(_) => None,
+            Wire::Http3(http3) => Some(http3.remote()),
         }
     }
 

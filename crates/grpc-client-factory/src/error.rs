@@ -1,6 +1,7 @@
 //! Why a call failed on its way, and as which status its caller is told.
 
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub enum FactoryError {
         /// Whose name.
         endpoint: Endpoint,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// No connection came about.
     #[error("cannot connect to `{endpoint}` over {protocol}")]
@@ -53,7 +54,7 @@ pub enum FactoryError {
         after: Duration,
     },
     /// The connection was lost under the call. Whether the server has executed it is not known.
-    #[error("connection to `{endpoint}` over {protocol} was lost")]
+    #[error("connection to `{endpoint}` over {protocol} was lost; the call may have been executed")]
     Lost {
         /// Where.
         endpoint: Endpoint,
@@ -176,6 +177,12 @@ impl FactoryError {
         }
     }
 
+    /// Returns whether the host has said that nobody listens for TCP.
+    pub(crate) fn is_refused_over_tcp(&self) -> bool {
+        let Self::Connect { protocol: Protocol::Http2, source, .. } = self else { return false };
+        source.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
     /// Returns whether no server has seen anything of the call, so that another may have it.
     pub(crate) const fn is_unseen(&self) -> bool {
         matches!(
@@ -252,8 +259,6 @@ const fn code_of_h3(code: u64) -> Code {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     fn endpoint() -> Endpoint {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use http::uri::Authority;
 use identity::{CredentialSource, Credentials};
 use mesh_types::Endpoint;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, broadcast};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -168,7 +169,8 @@ impl ClientFactory {
         let around = Around { credentials, tasks, udp, checks, alarm: Arc::default() };
         let inner = Arc::new(Inner { around, profiles, links_max, links: Mutex::new(links) });
         let (source, alarm) = (Arc::clone(&inner.around.credentials), Arc::clone(&inner.around.alarm));
-        inner.around.tasks.spawn(watch(Arc::downgrade(&inner), source, alarm));
+        let refusals = inner.around.udp.refusals();
+        inner.around.tasks.spawn(watch(Arc::downgrade(&inner), source, alarm, refusals));
         Ok(Self { inner })
     }
 
@@ -301,6 +303,11 @@ impl Inner {
         next.max(now + SWEEP_PERIOD)
     }
 
+    fn refused(&self, address: SocketAddr) {
+        let links: Vec<_> = self.lock().by_key.values().cloned().collect();
+        links.iter().for_each(|link| link.refused(address));
+    }
+
     fn credentials_changed(&self, credentials: &Credentials) {
         let now = wall_clock();
         let links: Vec<_> = self.lock().by_key.values().cloned().collect();
@@ -312,7 +319,12 @@ impl Inner {
 
 /// Looks after the connections of a factory until it is gone: four times a second while something is under way, and else when something
 /// is due.
-async fn watch(inner: Weak<Inner>, credentials: Arc<dyn CredentialSource>, alarm: Arc<Alarm>) {
+async fn watch(
+    inner: Weak<Inner>,
+    credentials: Arc<dyn CredentialSource>,
+    alarm: Arc<Alarm>,
+    mut refusals: broadcast::Receiver<SocketAddr>,
+) {
     let mut seen = credentials.current();
     let mut revoked = seen.revocations().version();
     let mut next = Instant::now();
@@ -320,6 +332,7 @@ async fn watch(inner: Weak<Inner>, credentials: Arc<dyn CredentialSource>, alarm
         let change = tokio::select! {
             () = sleep_until(next) => Change::Time,
             () = alarm.rung() => Change::Rung,
+            Ok(address) = refusals.recv() => Change::Refused(address),
             new = credentials.changed(&seen) => Change::Credentials(new),
             version = seen.revocations().changed(revoked) => Change::Revocations(version),
         };
@@ -334,6 +347,7 @@ async fn watch(inner: Weak<Inner>, credentials: Arc<dyn CredentialSource>, alarm
                 continue;
             }
             Change::Rung => {}
+            Change::Refused(address) => inner.refused(address),
             Change::Credentials(new) => {
                 seen = new;
                 revoked = seen.revocations().version();
@@ -352,6 +366,8 @@ async fn watch(inner: Weak<Inner>, credentials: Arc<dyn CredentialSource>, alarm
 enum Change {
     Time,
     Rung,
+    /// Nobody listens there.
+    Refused(SocketAddr),
     Credentials(Arc<Credentials>),
     Revocations(u64),
 }

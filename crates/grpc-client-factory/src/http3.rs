@@ -63,7 +63,7 @@ pub(crate) async fn dial(
     credentials: &Credentials,
     (udp, tasks): (&Udp, Weak<Tasks>),
 ) -> Result<Dialled<impl Future<Output = Cause> + Send + 'static>, FactoryError> {
-    let connection = connect(target, addresses, client_config(target, options, credentials)?, udp).await?;
+    let connection = connect(target, addresses, client_config(target, options, credentials)?, (udp, &tasks)).await?;
     let chain = chain_of(&connection);
     if let Err(refusal) = credentials.verify_expected(&target.peer, &chain) {
         connection.close(VarInt::from_u32(NO_ERROR), b"another peer was expected");
@@ -96,14 +96,21 @@ async fn connect(
     target: &Target,
     addresses: &[SocketAddr],
     config: ClientConfig,
-    udp: &Udp,
+    (udp, tasks): (&Udp, &Weak<Tasks>),
 ) -> Result<quinn::Connection, FactoryError> {
     let connect = |address| {
         let config = config.clone();
         async move {
-            let endpoint = udp.endpoint(address).map_err(|error| failed(target, Arc::new(error)))?;
+            let endpoint = udp.endpoint(address, tasks).map_err(|error| failed(target, Arc::new(error)))?;
+            let refused = udp.refused(address);
             let connecting = endpoint.connect_with(config, address, target.peer.server_name());
-            let connected = connecting.map_err(|error| failed(target, Arc::new(error)))?.await;
+            let connecting = connecting.map_err(|error| failed(target, Arc::new(error)))?;
+            let connected = tokio::select! {
+                connected = connecting => connected,
+                () = refused => {
+                    return Err(failed(target, Arc::new(io::Error::from(io::ErrorKind::ConnectionRefused))));
+                }
+            };
             connected.map_err(|error| match TlsFailure::of_quic(target, &error) {
                 Some(failure) => failure.into(),
                 None => failed(target, Arc::new(error)),
@@ -138,6 +145,11 @@ impl Http3 {
     /// Returns whether no call can begin: the connection has ended, or the server has said that it will.
     pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closing() || self.connection.close_reason().is_some()
+    }
+
+    /// Returns where the server is.
+    pub(crate) fn remote(&self) -> SocketAddr {
+        self.connection.remote_address()
     }
 
     /// Returns the round-trip time, and how many packets were sent.

@@ -1,5 +1,6 @@
 //! The way to one target: its connections, and how it comes to have them.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -172,7 +173,19 @@ impl Link {
                 }
                 Ok(connection)
             }
-            Err(error) => Err(state.failed(error)),
+            Err(error) => {
+                state.give_up_refused(&error);
+                Err(state.failed(error))
+            }
+        }
+    }
+
+    /// Takes in that nobody listens at `address`, as its host says. If calls are under way there, it is looked whether anybody does over
+    /// TCP: the word of a host alone ends no call, for others could give it, too.
+    pub(crate) fn refused(self: &Arc<Self>, address: SocketAddr) {
+        let mut state = self.lock();
+        if state.finds_refusal(address, Instant::now()) && state.attempt.is_none() && !state.is_closed {
+            self.begin(&mut state);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a link has, and what it knows of its target.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +18,7 @@ use crate::link::Outcome;
 use crate::policy::{Policy, StallWatch};
 use crate::profile::Profile;
 use crate::target::Protocol;
+use crate::udp::is_same;
 
 /// What a link has, and what it knows of its target.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub(crate) struct Stalled {
     connection: Arc<Connection>,
     rtt: Duration,
     since: Instant,
+    /// Whether its host says that nobody listens there.
+    is_refused: bool,
 }
 
 impl State {
@@ -168,8 +172,34 @@ impl State {
         self.drain(&connection);
         self.http3_failed();
         tracing::warn!(target = %connection.target(), "packets over HTTP/3 arrive nowhere; new calls go over HTTP/2");
-        self.stalled = Some(Stalled { connection, rtt, since: now });
+        self.stalled = Some(Stalled { connection, rtt, since: now, is_refused: false });
         true
+    }
+
+    /// Takes in that nobody listens at `address`, as its host says. No new call begins on an HTTP/3 connection to it. Returns whether calls
+    /// are under way on one. HTTP/3 is not to blame.
+    pub(crate) fn finds_refusal(&mut self, address: SocketAddr, now: Instant) -> bool {
+        let is_there = |connection: &mut Arc<Connection>| {
+            connection.remote().is_some_and(|remote| is_same(remote, address)) && connection.is_usable()
+        };
+        let Some(connection) = self.http3.take_if(is_there) else { return false };
+        self.drain(&connection);
+        tracing::info!(target = %connection.target(), "nobody listens any more where calls go over HTTP/3");
+        let is_busy = connection.in_flight() > 0;
+        if is_busy {
+            let rtt = connection.progress().map(|(rtt, _)| rtt).unwrap_or_default();
+            self.stalled = Some(Stalled { connection, rtt, since: now, is_refused: true });
+        }
+        is_busy
+    }
+
+    /// Ends a connection of which its host says that nobody listens there, if `error` says the same of TCP: the server is gone.
+    pub(crate) fn give_up_refused(&mut self, error: &FactoryError) {
+        if error.is_refused_over_tcp()
+            && let Some(gone) = self.stalled.take_if(|stalled| stalled.is_refused)
+        {
+            gone.connection.cut();
+        }
     }
 
     /// Returns the HTTP/3 connection, if it is time to ask whether it works.
@@ -195,7 +225,7 @@ impl State {
         self.drain(http3);
         self.http3_failed();
         let rtt = http3.progress().map(|(rtt, _)| rtt).unwrap_or_default();
-        self.stalled = Some(Stalled { connection: Arc::clone(http3), rtt, since: Instant::now() });
+        self.stalled = Some(Stalled { connection: Arc::clone(http3), rtt, since: Instant::now(), is_refused: false });
         self.connected(http2);
         true
     }

@@ -1,17 +1,29 @@
 //! The UDP sockets of a factory.
 
+mod refusals;
+
+use std::future::pending;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use h3_transport::bind_udp;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime, VarInt};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::tasks::Tasks;
+use refusals::Refusals;
+
+/// Refusals that wait to be heard; of more, the oldest are not.
+const REFUSALS: usize = 64;
 
 /// The UDP sockets of a factory: one for each family of addresses, bound when it is first needed.
 #[derive(Debug)]
 pub(crate) struct Udp {
     buffer_bytes: usize,
     sockets: Mutex<Sockets>,
+    refused: broadcast::Sender<SocketAddr>,
 }
 
 #[derive(Debug, Default)]
@@ -22,11 +34,33 @@ struct Sockets {
 
 impl Udp {
     pub(crate) fn new(buffer_bytes: usize) -> Self {
-        Self { buffer_bytes, sockets: Mutex::default() }
+        Self { buffer_bytes, sockets: Mutex::default(), refused: broadcast::Sender::new(REFUSALS) }
+    }
+
+    /// Returns a view of the addresses at which nobody listens, as their hosts say from now on.
+    pub(crate) fn refusals(&self) -> broadcast::Receiver<SocketAddr> {
+        self.refused.subscribe()
+    }
+
+    /// Waits until the host of `address` says that nobody listens there; what it has said before this was called does not count.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(crate) fn refused(&self, address: SocketAddr) -> impl Future<Output = ()> + use<> {
+        let mut refusals = self.refusals();
+        async move {
+            loop {
+                match refusals.recv().await {
+                    Ok(refused) if is_same(refused, address) => return,
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => pending().await,
+                }
+            }
+        }
     }
 
     /// Returns what connections to `address` are made from. Call it within the runtime.
-    pub(crate) fn endpoint(&self, address: SocketAddr) -> io::Result<Endpoint> {
+    pub(crate) fn endpoint(&self, address: SocketAddr, tasks: &Weak<Tasks>) -> io::Result<Endpoint> {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         let (place, unspecified) = match address {
             SocketAddr::V4(_) => (&mut sockets.v4, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
@@ -36,6 +70,10 @@ impl Udp {
             return Ok(endpoint.clone());
         }
         let socket = bind_udp(unspecified, self.buffer_bytes)?;
+        let refusals = Refusals::of(&socket)?;
+        if let Some(tasks) = tasks.upgrade() {
+            tasks.spawn(refusals.tell(self.refused.clone()));
+        }
         let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))?;
         Ok(place.insert(endpoint).clone())
     }
@@ -48,6 +86,11 @@ impl Udp {
             endpoint.wait_idle().await;
         }
     }
+}
+
+/// Returns whether both mean one port of one host: the system tells more of an address of IPv6 than we need to know.
+pub(crate) fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
+    (one.ip(), one.port()) == (other.ip(), other.port())
 }
 
 /// `H3_NO_ERROR` (RFC 9114 §8.1).

@@ -5,6 +5,7 @@ mod calls;
 mod certificates;
 mod connecting;
 mod deadlines;
+mod gone;
 mod health_checks;
 mod hedging;
 mod http3;

@@ -18,7 +18,7 @@ use tonic::transport::Channel;
 
 use crate::api::credentials;
 use crate::process::{TestResult, within_limit};
-use crate::services::{App, Mesh, Node, client, says, until_all_answer};
+use crate::service_mesh::{App, Mesh, Node, client, says, until_all_answer};
 
 const UNARY: &str = "/omnirelay.test.v1.Echo/Unary";
 const EMPTY: &[u8] = b"\0\0\0\0\0";
