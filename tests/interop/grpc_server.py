@@ -15,11 +15,14 @@ COMPRESSED = "compressed"
 OPTIONS = [("grpc.max_receive_message_length", 16 << 20), ("grpc.max_send_message_length", 16 << 20)]
 
 
-async def whole(requests):
+async def whole(requests, has_many):
     """Yields requests. The library ends those that are given up like those that are whole, and says a moment later that they were."""
+    count = 0
     async for request in requests:
+        count += 1
         yield request
-    await asyncio.sleep(0.05)
+    if has_many or count == 0:
+        await asyncio.sleep(0.2)
 
 
 class Handlers(grpc.GenericRpcHandler):
@@ -38,7 +41,7 @@ class Handlers(grpc.GenericRpcHandler):
             context.set_trailing_metadata(metadata)
             try:
                 has_many = method in (echo.CLIENT_STREAM, echo.CHAT)
-                async for reply in echo.serve(method, whole(requests) if has_many else requests):
+                async for reply in echo.serve(method, whole(requests, has_many)):
                     if metadata:
                         await context.send_initial_metadata(metadata)
                         metadata = []
