@@ -19,6 +19,7 @@ const PACKET_BYTES: u16 = 1500;
 
 /// What is called, and beside whom.
 #[derive(Debug, clap::Args)]
+#[group(id = "rpc")]
 pub(crate) struct Options {
     #[command(flatten)]
     figures: targets::Options,
