@@ -2,6 +2,7 @@
 
 mod announce;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,7 +150,9 @@ impl Rpc {
 }
 
 fn factory_options(config: &RpcConfig) -> FactoryOptions {
-    let mut options = FactoryOptions::default();
+    // Of its own in each process, so that nodes which lose a peer at the same moment do not try again at the same moment.
+    let seed = RandomState::new().hash_one(());
+    let mut options = FactoryOptions { seed, ..FactoryOptions::default() };
     options.profiles.insert(FactoryOptions::DATA_PLANE.to_owned(), config.profile());
     options
 }
