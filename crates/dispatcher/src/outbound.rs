@@ -17,7 +17,7 @@ use grpc_client_factory::{BalancedOptions, ChannelError, ClientFactory, FactoryO
 use http::{Request, Response};
 use mesh_server::PeerIdentity;
 use mesh_types::{NodeId, ServiceName};
-use peers_core::{BuildChooserError, ChooserPorts, ChooserSpec, PeerSource, TableOptions};
+use peers_core::{BuildChooserError, ChooserPorts, ChooserSpec, Local, PeerSource, TableOptions, hash_key};
 use tonic::body::Body;
 use tower::Service as _;
 
@@ -38,11 +38,11 @@ pub use running::OutboundsTask;
 pub struct OutboundOptions {
     /// Profile of the client factory that calls are made by. Default [`FactoryOptions::DATA_PLANE`].
     pub profile: String,
-    /// Which peers get calls. Default `tiered > two-random`.
+    /// Which peers get calls. Default `tiered > adaptive`: those that take long get few.
     pub chooser: ChooserSpec,
     /// Which peers get calls that have a routing key. Default `tiered > hash`: those of one key go to one peer.
     pub chooser_of_keys: ChooserSpec,
-    /// Breakers, and most calls at once to a peer.
+    /// Breakers, and most calls at once to a peer. What is the node's own (seed, name) and the service's is filled in.
     pub table: TableOptions,
     /// Most services, or nodes, to which there are channels at a time; from 1. Default 512. Beyond it, those make room that have
     /// not been called for longest.
@@ -56,7 +56,7 @@ impl Default for OutboundOptions {
         let chooser = |name: &str| name.parse().expect("filters and choosers that there are");
         Self {
             profile: FactoryOptions::DATA_PLANE.to_owned(),
-            chooser: chooser("tiered > two-random"),
+            chooser: chooser("tiered > adaptive"),
             chooser_of_keys: chooser("tiered > hash"),
             table: TableOptions::default(),
             channels_max: 512,
@@ -221,10 +221,21 @@ impl Inner {
         let options = BalancedOptions {
             profile: profile.clone(),
             filters: spec.filters(),
-            table: table.clone(),
+            table: table_of(&self.ports.node, whom, table),
             ..BalancedOptions::new(built)
         };
         self.ports.factory.balanced(&whom.source(&self.ports.mesh), options)
+    }
+}
+
+/// Returns how the peers of a channel of `node` are kept: with chance of its own, lest all nodes choose alike.
+fn table_of(node: &NodeId, whom: &Whom, table: &TableOptions) -> TableOptions {
+    TableOptions {
+        seed: table.seed ^ hash_key(node.as_str().as_bytes()),
+        local: Local { name: node.as_str().into(), ..table.local.clone() },
+        service: whom.to_string().into(),
+        transport: "grpc".into(),
+        ..table.clone()
     }
 }
 
@@ -263,5 +274,22 @@ impl fmt::Debug for Outbounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { ports, options, .. } = &*self.inner;
         f.debug_struct("Outbounds").field("node", &ports.node).field("options", options).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_node_has_chance_and_a_name_of_its_own_to_choose_by() {
+        let of = |node: &str| {
+            let (node, whom) = (node.parse().expect("a name"), Whom::Node("node-c".parse().expect("a name")));
+            let TableOptions { seed, local, service, .. } = table_of(&node, &whom, &TableOptions::default());
+            (seed, local.name.to_string(), service.to_string())
+        };
+        let ((one, name, service), (other, ..)) = (of("node-a"), of("node-b"));
+        assert_ne!(one, other);
+        assert_eq!((name.as_str(), service.as_str()), ("node-a", "node node-c"));
     }
 }

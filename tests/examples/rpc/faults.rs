@@ -1,8 +1,10 @@
 //! What is promised when something breaks, between processes.
 
 mod drain;
+mod fleet;
 mod loss;
 mod network;
+mod peers;
 mod restart;
 mod rotation;
 mod storm;
@@ -30,7 +32,7 @@ use crate::report::Report;
 use crate::serve::Kind;
 
 /// The parts of a run, in order; and whether they drop packets.
-const PARTS: [(&str, bool); 7] = [
+const PARTS: [(&str, bool); 8] = [
     ("calls", false),
     ("udp", true),
     ("restart", false),
@@ -38,6 +40,7 @@ const PARTS: [(&str, bool); 7] = [
     ("rotation", false),
     ("storm", true),
     ("loss", true),
+    ("fleet", false),
 ];
 
 /// Name of the profile that all calls are made with.
@@ -69,6 +72,7 @@ async fn hold(part: &str, report: &mut Report) -> anyhow::Result<()> {
         "drain" => drain::hold(report).await,
         "rotation" => rotation::hold(report).await,
         "storm" => storm::hold(report).await,
+        "fleet" => fleet::hold(report).await,
         _ => loss::hold(report).await,
     }
 }

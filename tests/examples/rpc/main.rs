@@ -6,12 +6,15 @@
 //!   `cargo xtask interop mesh` runs it.
 //! - `rpc hold own|shared [PART]` holds both to what is promised when something breaks: servers are killed and drained, packets are
 //!   dropped, certificates renewed. `cargo xtask hyperscale rpc` runs it; packets are dropped only in a network namespace of its own.
+//! - `rpc endpoints ADDRESS FIRST COUNT FOLDER` is many servers of such a run, each a node.
 //! - `rpc serve KIND ADDRESS COUNT FOLDER` is a server of such a run.
 #![expect(clippy::print_stdout, reason = "a check for people and CI: printing is its work")]
 
 mod calls;
 mod certificates;
+mod endpoints;
 mod faults;
+mod held;
 mod interop;
 mod load;
 mod mesh;
@@ -43,8 +46,13 @@ async fn main() -> anyhow::Result<ExitCode> {
             serve::run(kind.parse()?, address.parse()?, count.parse()?, folder.as_ref()).await?;
             Ok(ExitCode::SUCCESS)
         }
+        ["endpoints", address, first, count, folder] => {
+            endpoints::run(address.parse()?, first.parse()?, count.parse()?, folder.as_ref()).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         _ => bail!(
-            "usage: rpc interop PYTHON | mesh PYTHON NODE | hold own|shared [PART] | serve KIND ADDRESS COUNT FOLDER"
+            "usage: rpc interop PYTHON | mesh PYTHON NODE | hold own|shared [PART] | serve KIND ADDRESS COUNT FOLDER | \
+             endpoints ADDRESS FIRST COUNT FOLDER"
         ),
     }
 }

@@ -1,5 +1,6 @@
 //! A process that serves, seen from the one that calls.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
@@ -28,9 +29,15 @@ pub(crate) struct Process {
 impl Process {
     /// Starts this program once more as the node `server`, whose certificate lies in `folder`, and waits until it listens.
     pub(crate) async fn start(kind: Kind, address: SocketAddr, count: u8, folder: &Path) -> anyhow::Result<Self> {
+        let (kind, address, count) = (kind.to_string(), address.to_string(), count.to_string());
+        Self::spawn(&["serve".as_ref(), kind.as_ref(), address.as_ref(), count.as_ref(), folder.as_ref()]).await
+    }
+
+    /// Starts this program once more with `args`, and waits until it says where it listens.
+    pub(crate) async fn spawn(args: &[&OsStr]) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot tell which program this is")?;
         let mut command = Command::new(program);
-        command.arg("serve").arg(kind.to_string()).arg(address.to_string()).arg(count.to_string()).arg(folder);
+        command.args(args);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let input = child.stdin.take().context("it has no input")?;
         let mut lines = BufReader::new(child.stdout.take().context("it has no output")?).lines();

@@ -46,6 +46,11 @@ impl Report {
         println!("-       {what:<86} {figure:>10}");
     }
 
+    /// Prints what is between the figures.
+    pub(crate) fn note(&self, text: &str) {
+        println!("        {text}");
+    }
+
     pub(crate) fn conclude(self) -> ExitCode {
         if self.has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }

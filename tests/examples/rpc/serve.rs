@@ -141,7 +141,8 @@ pub(crate) async fn run(kind: Kind, address: SocketAddr, count: u8, folder: &Pat
     Ok(())
 }
 
-fn next(address: SocketAddr) -> anyhow::Result<SocketAddr> {
+/// Returns the address that follows this one, at the same port.
+pub(crate) fn next(address: SocketAddr) -> anyhow::Result<SocketAddr> {
     let IpAddr::V4(ip) = address.ip() else { bail!("{address} is not of IPv4") };
     Ok(SocketAddr::from(((u32::from(ip) + 1).to_be_bytes(), address.port())))
 }

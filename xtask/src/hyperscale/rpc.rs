@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::bench_discovery::machine;
 use crate::doctor;
-use crate::process::{cargo, succeeds, workspace_root};
+use crate::process::{cargo, succeeds, target_dir};
 use crate::swarm::Network;
 
 /// The program that does it, an example of the package with the end-to-end tests.
@@ -41,6 +41,8 @@ enum Part {
     Storm,
     /// One packet of a hundred is lost.
     Loss,
+    /// Of 200 nodes of a service, another tenth turns slow or fails every few seconds.
+    Fleet,
 }
 
 impl Part {
@@ -54,6 +56,7 @@ impl Part {
             Self::Rotation => "rotation",
             Self::Storm => "storm",
             Self::Loss => "loss",
+            Self::Fleet => "fleet",
         }
     }
 }
@@ -79,8 +82,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 fn build() -> anyhow::Result<PathBuf> {
     let built = succeeds(&mut cargo(["build", "--release", "--package", "omnirelay-tests", "--example", PROGRAM]))?;
     ensure!(built, "the example {PROGRAM} does not build");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    Ok(workspace_root().join(target).join("release").join("examples").join(PROGRAM))
+    Ok(target_dir().join("release").join("examples").join(PROGRAM))
 }
 
 /// Enters the namespace, and makes the call of the program.

@@ -293,7 +293,7 @@ async fn introspection_tells_of_the_peers_and_how_long_they_take() -> Outcome {
     .await;
     let [service] = &outbounds.outbounds()[..] else { return Err("one service was called".into()) };
     let told = (&*service.service, &*service.transport, service.chooser.as_deref(), service.peers.len());
-    assert_eq!(told, (ECHO, "grpc", Some("two-random"), 1));
+    assert_eq!(told, (ECHO, "grpc", Some("adaptive"), 1));
     let peer = &service.peers[0];
     assert_eq!(
         (&*peer.peer, &*peer.status, peer.endpoint.clone()),

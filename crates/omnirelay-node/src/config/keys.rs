@@ -172,7 +172,7 @@ keys! {
             "`http://127.0.0.1:port`, `unix:/path`",
             "Where applications of this machine call their node, without TLS, to reach any service of the mesh; not for role `worker`",
         );
-    RPC_CHOOSER = "rpc.chooser", Text, Some("tiered > two-random"),
+    RPC_CHOOSER = "rpc.chooser", Text, Some("tiered > adaptive"),
         About::Words("filters and a chooser", "Which peers get calls; docs/peers.md names them all");
     RPC_SERVICES = "rpc.services", Table, None,
         About::Words(

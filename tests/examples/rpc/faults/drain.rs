@@ -1,17 +1,17 @@
 //! Servers that are drained, one after the other, while calls are under way.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use futures_util::{StreamExt as _, stream};
 use grpc_client_factory::{BalancedOptions, ClientFactory, Http3Mode, Profile};
 use identity::ExpectedPeer;
-use mesh_types::{BootEpoch, Features, Incarnation, Member, MemberState, MetadataVersion, NodeLifecycle, NodeMetadata};
-use peers_core::{ChooserPorts, Peer, PeerSource, PeerUpdate, PeerUpdates};
+use peers_core::ChooserPorts;
 use tokio::task::JoinSet;
 use tonic::body::Body;
 use tower::ServiceExt as _;
 
+use super::peers::{Peers, peer};
 use super::{PROFILE, channel, factory, none_failed, profile};
 use crate::calls::{Carrier, carrier};
 use crate::certificates::Certificates;
@@ -27,15 +27,6 @@ const HELD: usize = 1_700;
 
 /// Callers that go on calling whichever server takes them.
 const OTHERS: usize = 16;
-
-/// Both servers, as the peers of a balanced channel.
-struct Peers(Vec<Peer>);
-
-impl PeerSource for Peers {
-    fn subscribe(&self) -> PeerUpdates {
-        stream::iter([PeerUpdate::Reset(self.0.clone())]).chain(stream::pending()).boxed()
-    }
-}
 
 pub(super) async fn hold(report: &mut Report) -> anyhow::Result<()> {
     let certificates = Certificates::new()?;
@@ -107,39 +98,11 @@ fn roomy(mode: Http3Mode) -> Profile {
 fn balanced(factory: &ClientFactory, addresses: &[SocketAddr]) -> anyhow::Result<Carrier> {
     let mut peers = Vec::new();
     for (number, address) in addresses.iter().enumerate() {
-        peers.extend(peer(number, *address)?);
+        peers.extend(peer(&format!("server-{number}"), *address, BTreeSet::new())?);
     }
     let named = BalancedOptions::named(&"two-random".parse()?, &ChooserPorts::default())?;
     let server: ExpectedPeer = ExpectedPeer::Node("server".parse()?);
     let options = BalancedOptions { profile: PROFILE.to_owned(), expect: Arc::new(move |_| server.clone()), ..named };
     let channel = factory.balanced(&Peers(peers), options)?;
     Ok(Carrier::new(channel.map_response(|response| response.map(Body::new))))
-}
-
-#[expect(clippy::disallowed_methods, reason = "a member carries when it was last seen; nobody reads it here")]
-fn peer(number: usize, address: SocketAddr) -> anyhow::Result<Option<Peer>> {
-    let metadata = NodeMetadata {
-        role: "worker".parse()?,
-        cluster: "test".parse()?,
-        region: "here".parse()?,
-        mesh_version: "1".into(),
-        http3_support: true,
-        endpoint: address.into(),
-        labels: std::collections::BTreeMap::new(),
-        services: std::collections::BTreeSet::new(),
-        rpc_endpoint: None,
-        features: Features::default(),
-        lifecycle: NodeLifecycle::default(),
-    };
-    let member = Member {
-        id: format!("server-{number}").parse()?,
-        boot_epoch: BootEpoch(1),
-        incarnation: Incarnation(0),
-        state: MemberState::Alive,
-        metadata_version: MetadataVersion(1),
-        metadata: Arc::new(metadata),
-        last_seen: std::time::Instant::now(),
-        rtt: None,
-    };
-    Ok(Peer::from_member(&member))
 }

@@ -3,18 +3,16 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use grpc_client_factory::{ClientFactory, Http3Mode, Profile};
-use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::network::Dropping;
 use super::{channel, factory, none_failed, profile};
-use crate::MEMORY;
 use crate::calls::carrier;
 use crate::certificates::Certificates;
+use crate::held::Held;
 use crate::load::{Caller, Done, Via, failures, pass};
 use crate::process::Process;
 use crate::report::Report;
@@ -49,50 +47,6 @@ const MEMORY_MIB: f64 = SERVERS as f64 * (0.2 + CALLS_EACH as f64 * 0.024);
 /// What the first storm may leave behind, in tables that have grown; and what those after it may add.
 const MEMORY_KEPT_MIB: f64 = 8.0;
 const MEMORY_ADDED_MIB: f64 = 0.5;
-
-/// What this process holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Held {
-    sockets: usize,
-    tasks: usize,
-    memory_mib: f64,
-}
-
-impl Held {
-    fn now() -> anyhow::Result<Self> {
-        let tasks = Handle::current().metrics().num_alive_tasks();
-        let memory_mib = f64::from(MEMORY.current_usage_as_mb());
-        Ok(Self { sockets: sockets()?, tasks, memory_mib })
-    }
-
-    /// Returns what is held beyond what was held `before`.
-    fn beyond(self, before: Self) -> Self {
-        Self {
-            sockets: self.sockets.saturating_sub(before.sockets),
-            tasks: self.tasks.saturating_sub(before.tasks),
-            memory_mib: self.memory_mib - before.memory_mib,
-        }
-    }
-
-    fn max(self, other: Self) -> Self {
-        let Self { sockets, tasks, memory_mib } = other;
-        Self {
-            sockets: self.sockets.max(sockets),
-            tasks: self.tasks.max(tasks),
-            memory_mib: self.memory_mib.max(memory_mib),
-        }
-    }
-}
-
-fn sockets() -> anyhow::Result<usize> {
-    let mut sockets = 0;
-    for entry in std::fs::read_dir("/proc/self/fd").context("cannot list what is open")? {
-        // One that is closed meanwhile is none.
-        let target = std::fs::read_link(entry?.path());
-        sockets += usize::from(target.is_ok_and(|target| target.to_string_lossy().starts_with("socket:")));
-    }
-    Ok(sockets)
-}
 
 pub(super) async fn hold(report: &mut Report) -> anyhow::Result<()> {
     let certificates = Certificates::new()?;
