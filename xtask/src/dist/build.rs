@@ -24,15 +24,19 @@ pub(crate) const RELINKED: &str = "crates/omnirelay-node/src/main.rs";
 /// For glibc the linker is lld, as everywhere with this compiler on Linux: it puts the code together that a node runs, keeps
 /// functions of equal code once, and packs the relocations, which are half a megabyte that every process reads at its start otherwise.
 /// Unpacking is done by the C library, from glibc 2.36 on. Names mangled the new way tell functions apart that differ in a type.
+///
+/// As cargo takes them encoded: between two arguments stands a unit separator, so that the tree may lie in a folder with spaces in
+/// its name.
 fn flags(libc: Libc) -> String {
-    match libc {
-        Libc::Gnu => format!(
-            "-C target-feature=+crt-static -C symbol-mangling-version=v0 -C link-arg=-Wl,--icf=all \
-             -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,-T,{}",
-            workspace_root().join(HOT_CODE).display()
-        ),
-        Libc::Musl => "-C target-feature=+crt-static".to_owned(),
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
+    if libc == Libc::Gnu {
+        let linker =
+            ["-Csymbol-mangling-version=v0", "-Clink-arg=-Wl,--icf=all", "-Clink-arg=-Wl,-z,pack-relative-relocs"];
+        flags.extend(linker.map(str::to_owned));
+        flags.push("-Clink-arg=-T".to_owned());
+        flags.push(format!("-Clink-arg={}", workspace_root().join(HOT_CODE).display()));
     }
+    flags.join("\u{1f}")
 }
 
 /// Returns the compiler's name for the platform.
@@ -86,7 +90,7 @@ pub(crate) fn traced(is_built: bool) -> anyhow::Result<Traced> {
     let mut build = cargo(["rustc", "--release", "--package", NODE, "--bin", NODE]);
     build.args(["--target-dir", "target/dist", "--target", TARGET, "--"]);
     build.arg(format!("-Clink-arg=-Wl,-Map={},--no-demangle", traced.map.display()));
-    build.env("RUSTFLAGS", flags(Libc::Gnu)).env_remove("CARGO_ENCODED_RUSTFLAGS");
+    build.env("CARGO_ENCODED_RUSTFLAGS", flags(Libc::Gnu));
     ensure!(succeeds(&mut build)?, "{NODE} does not build");
     ensure!(
         succeeds(&mut cargo(["build", "--package", "omnirelay-cli", "--target-dir", "target"]))?,
@@ -105,7 +109,7 @@ fn compile(libc: Libc) -> anyhow::Result<usize> {
     // A target folder of its own keeps these flags from throwing away other builds; naming the target keeps
     // them from build scripts and macros.
     build.args(["--target-dir", "target/dist", "--target", triple(libc), "--message-format=json"]);
-    build.env("RUSTFLAGS", flags(libc)).env_remove("CARGO_ENCODED_RUSTFLAGS");
+    build.env("CARGO_ENCODED_RUSTFLAGS", flags(libc));
     let child = build.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
     let output = child.and_then(std::process::Child::wait_with_output);
     let output = output.with_context(|| format!("cannot run {}", name_of(&build)))?;
