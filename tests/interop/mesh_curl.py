@@ -1,12 +1,15 @@
 """curl as a client of nodes, over each version of HTTP that it has."""
 
 import base64
+import io
 import json
 import subprocess
 from dataclasses import dataclass
 
+import curl_cffi
 import messages
 from checks import LIMIT, Report, expect
+from curl_cffi import CurlHttpVersion, CurlOpt
 from grpc_app import SERVICE as APP
 
 ECHO = f"/{messages.SERVICE}"
@@ -32,28 +35,69 @@ class Answer:
         return json.loads(self.body)
 
 
+@dataclass
+class Ended:
+    """How a curl has ended, and the head and the body it was answered."""
+
+    code: int
+    why: str
+    head: bytes
+    body: bytes
+
+
 class Curl:
     """Calls one node over one version of HTTP."""
 
     def __init__(self, who, version, base, options):
         self.who, self.version, self.base, self.options = who, version, base, options
 
-    def run(self, path, body, headers, *options):
+    def run(self, path, body, headers, limit=LIMIT):
+        """Posts to `path`, for at most `limit` seconds."""
         named = [word for header in ("expect:", *headers) for word in ("--header", header)]
-        command = ["curl", "--silent", "--show-error", "--include", "--max-time", str(LIMIT), *self.options, *options]
+        command = ["curl", "--silent", "--show-error", "--include", "--max-time", str(limit), *self.options]
         # The body comes last: curl would take `@-` twice otherwise.
         command += [*named, "--data-binary", "@-", self.base + path]
-        return subprocess.run(command, check=False, input=body, capture_output=True)
-
-    def post(self, path, body=b"", headers=(), *options):
-        ended = self.run(path, body, headers, *options)
-        if ended.returncode != 0:
-            raise AssertionError(f"curl ended with {ended.returncode}: {ended.stderr.decode().strip()}")
+        ended = subprocess.run(command, check=False, input=body, capture_output=True)
         head, _, rest = ended.stdout.partition(b"\r\n\r\n")
-        first, *lines = head.decode().split("\r\n")
+        return Ended(ended.returncode, ended.stderr.decode().strip(), head, rest)
+
+    def post(self, path, body=b"", headers=()):
+        ended = self.run(path, body, headers)
+        if ended.code != 0:
+            raise AssertionError(f"curl ended with {ended.code}: {ended.why}")
+        first, *lines = ended.head.decode().split("\r\n")
         version, status = first.split()[:2]
         pairs = (line.split(": ", 1) for line in lines)
-        return Answer(version, int(status), {name.lower(): text for name, text in pairs}, rest)
+        return Answer(version, int(status), {name.lower(): text for name, text in pairs}, ended.body)
+
+
+class Libcurl(Curl):
+    """Calls over HTTP/3: the library, since few programs called curl are built with it."""
+
+    def run(self, path, body, headers, limit=LIMIT):
+        curl, head, rest = curl_cffi.Curl(), io.BytesIO(), io.BytesIO()
+        named = [header.encode() for header in ("expect:", *headers)]
+        options = {
+            CurlOpt.URL: self.base + path,
+            CurlOpt.HTTP_VERSION: CurlHttpVersion.V3ONLY,
+            CurlOpt.TIMEOUT_MS: int(limit * 1000),
+            CurlOpt.HTTPHEADER: named,
+            CurlOpt.POST: 1,
+            CurlOpt.POSTFIELDSIZE: len(body),
+            CurlOpt.POSTFIELDS: body,
+            CurlOpt.HEADERDATA: head,
+            CurlOpt.WRITEDATA: rest,
+            **self.options,
+        }
+        for option, value in options.items():
+            curl.setopt(option, value)
+        try:
+            curl.perform()
+            code, why = 0, ""
+        except curl_cffi.CurlError as error:
+            code, why = error.code, str(error)
+        curl.close()
+        return Ended(code, why, head.getvalue().removesuffix(b"\r\n\r\n"), rest.getvalue())
 
 
 def failure_json(message, status):
@@ -147,8 +191,8 @@ def deadline(curl, calls):
 
 def given_up(curl, calls):
     before = calls.wait("dropped")
-    ended = curl.run(f"{ECHO}/Unary", messages.request(held=True), PROTOBUF, "--max-time", "0.5")
-    expect(ended.returncode, TIMED_OUT)
+    ended = curl.run(f"{ECHO}/Unary", messages.request(held=True), PROTOBUF, limit=0.5)
+    expect(ended.code, TIMED_OUT)
     expect(calls.wait("dropped", before + 1), before + 1)
 
 
@@ -212,9 +256,19 @@ def all_of(about, local, gateway, certificates):
         Curl(f"{outside} HTTP/1.1", "HTTP/1.1", "https://server", ["--http1.1", *tls]),
         Curl(f"{outside} HTTP/2", "HTTP/2", "https://server", ["--http2", *tls]),
     ]
-    if "HTTP3" in about:
-        curls.append(Curl(f"{outside} HTTP/3", "HTTP/3", "https://server", ["--http3-only", *tls]))
-    return curls
+    return [*curls, over_http3(port, certificates.ca, certificate, key)]
+
+
+def over_http3(port, ca, certificate, key):
+    """Returns libcurl as a client of the gateway at `port`."""
+    options = {
+        CurlOpt.CAINFO: str(ca),
+        CurlOpt.SSLCERT: str(certificate),
+        CurlOpt.SSLKEY: str(key),
+        CurlOpt.RESOLVE: [f"server:{port}:127.0.0.1"],
+    }
+    name = curl_cffi.__curl_version__.split()[0]
+    return Libcurl(f"{name} calls through a gateway over HTTP/3", "HTTP/3", f"https://server:{port}", options)
 
 
 def call(curl, calls):
@@ -229,8 +283,7 @@ def without_certificate(gateway, certificates):
     port = gateway.rsplit(":", 1)[1]
     tls = ["--cacert", certificates.ca, "--connect-to", f"::127.0.0.1:{port}"]
     ended = Curl("", "", "https://server", tls).run(f"{ECHO}/Unary", b"", ())
-    told = ended.stderr.decode()
-    expect((ended.returncode != 0, "certificate required" in told), (True, True))
+    expect((ended.code != 0, "certificate required" in ended.why), (True, True))
 
 
 def refused(gateway, certificates):

@@ -64,14 +64,14 @@ const OPTIONAL: [Tool; 11] = [
         needed_for: "dist --target musl (with the musl Rust target)",
         get_it: "apt-get install --no-install-recommends musl-tools",
     },
-    Tool { program: "curl", needed_for: "interop mesh, with a Python that has aioquic and grpcio", get_it: GET_CURL },
+    Tool { program: "curl", needed_for: "interop mesh, with a Python that has aioquic, grpcio and curl_cffi", get_it: GET_CURL },
 ];
 
 /// How to get what `interop mesh` calls with.
 pub(crate) const GET_CURL: &str = "apt-get install --no-install-recommends curl";
 
 /// How to get what `interop` runs with.
-pub(crate) const GET_GRPC_PACKAGES: &str = "python3 -m venv target/interop && target/interop/bin/pip install aioquic grpcio, then --python target/interop/bin/python";
+pub(crate) const GET_GRPC_PACKAGES: &str = "python3 -m venv target/interop && target/interop/bin/pip install aioquic grpcio curl_cffi, then --python target/interop/bin/python";
 
 /// Prints one line a tool; fails only when something is missing that every build needs.
 pub(crate) fn run() -> ExitCode {
@@ -130,14 +130,14 @@ fn musl_target() -> String {
 fn grpc_packages() -> String {
     let name = "python3 grpc";
     if has_grpc_packages(Path::new("python3")) {
-        return line("ok", name, "python3 has aioquic and grpcio (interop grpc, interop mesh)");
+        return line("ok", name, "python3 has aioquic, grpcio and curl_cffi (interop grpc, interop mesh)");
     }
     line("optional", name, &format!("interop grpc, interop mesh; {GET_GRPC_PACKAGES}"))
 }
 
-/// Returns whether `python` has aioquic and grpcio.
+/// Returns whether `python` has aioquic, grpcio and curl_cffi.
 pub(crate) fn has_grpc_packages(python: &Path) -> bool {
-    let check = Command::new(python).args(["-c", "import aioquic, grpc"]).output();
+    let check = Command::new(python).args(["-c", "import aioquic, curl_cffi, grpc"]).output();
     check.is_ok_and(|check| check.status.success())
 }
 

@@ -14,14 +14,14 @@ use crate::process::{cargo, succeeds};
 pub(crate) enum Options {
     /// Our gRPC server and client factory, each to grpcio over HTTP/2 and to aioquic over HTTP/3.
     Grpc {
-        /// The Python that has aioquic and grpcio.
+        /// The Python that has aioquic, grpcio and curl_cffi.
         #[arg(long, default_value = "python3", value_name = "PATH")]
         python: PathBuf,
     },
     /// Real nodes, between applications of grpcio and of plain HTTP, and those who call them: grpcio, aioquic, and curl over each
-    /// HTTP it has.
+    /// version of HTTP.
     Mesh {
-        /// The Python that has aioquic and grpcio.
+        /// The Python that has aioquic, grpcio and curl_cffi.
         #[arg(long, default_value = "python3", value_name = "PATH")]
         python: PathBuf,
         #[command(flatten)]
@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let (Options::Grpc { python } | Options::Mesh { python, .. }) = options;
     let python = absolute(python)?;
     if !doctor::has_grpc_packages(&python) {
-        bail!("`{}` lacks aioquic or grpcio; {}", python.display(), doctor::GET_GRPC_PACKAGES);
+        bail!("`{}` lacks aioquic, grpcio or curl_cffi; {}", python.display(), doctor::GET_GRPC_PACKAGES);
     }
     let mut ours = cargo(["run", "--quiet", "--package", "omnirelay-tests", "--example", "rpc", "--"]);
     match options {
