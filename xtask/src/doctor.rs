@@ -64,7 +64,11 @@ const OPTIONAL: [Tool; 11] = [
         needed_for: "dist --target musl (with the musl Rust target)",
         get_it: "apt-get install --no-install-recommends musl-tools",
     },
-    Tool { program: "curl", needed_for: "interop mesh, with a Python that has aioquic, grpcio and curl_cffi", get_it: GET_CURL },
+    Tool {
+        program: "curl",
+        needed_for: "interop mesh, with a Python that has aioquic, grpcio and curl_cffi",
+        get_it: GET_CURL,
+    },
 ];
 
 /// How to get what `interop mesh` calls with.
