@@ -70,7 +70,7 @@ pub(crate) async fn dial(
         return Err(TlsFailure::of_identity(target, PROTOCOL, refusal).into());
     }
     let transport = h3_transport::Connection::client(connection.clone());
-    let built = h3::client::builder().max_field_section_size(HEAD_BYTES_MAX).build(transport).await;
+    let built = h3::client::builder().max_field_section_size(HEAD_BYTES_MAX).send_grease(false).build(transport).await;
     let (mut driver, sender) = built.map_err(|error| ended(target, &connection, Arc::new(error)))?;
     let driver = async move { Arc::new(poll_fn(|cx| driver.poll_close(cx)).await) as Cause };
     let http3 = Http3 { connection, sender, tasks, condemned: OnceLock::new() };

@@ -7,8 +7,8 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use h3_transport::bind_udp;
-use quinn::{Endpoint, EndpointConfig, TokioRuntime, VarInt};
+use h3_transport::{GatheredTimers, bind_udp};
+use quinn::{Endpoint, EndpointConfig, VarInt};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -74,7 +74,7 @@ impl Udp {
         if let Some(tasks) = tasks.upgrade() {
             tasks.spawn(refusals.tell(self.refused.clone()));
         }
-        let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))?;
+        let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(GatheredTimers::new()))?;
         Ok(place.insert(endpoint).clone())
     }
 

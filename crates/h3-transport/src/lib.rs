@@ -4,8 +4,8 @@
 //! a stream that is dropped before its end is reset, with a code that says why, and never ends as if it were whole.
 //! [`Stream::when_stopped`] tells a server of a client that gives up, which h3 cannot.
 //!
-//! [`QuicOptions`] say how connections carry their packets, [`bind_udp`] makes a socket with room for bursts, and a
-//! [`NodeSecret`] lets clients notice at once that a server has been started anew.
+//! [`QuicOptions`] say how connections carry their packets, [`bind_udp`] makes a socket with room for bursts, [`GatheredTimers`] let
+//! connections rest cheaply, and a [`NodeSecret`] lets clients notice at once that a server has been started anew.
 //!
 //! h3 is pinned to one version: what it leaves to its user is not promised to stay. The module `traps` of the tests says
 //! what to look at before another is taken.
@@ -34,6 +34,7 @@ mod error;
 mod node_secret;
 mod options;
 mod recv_stream;
+mod runtime;
 mod send_stream;
 mod socket;
 mod stopped;
@@ -43,6 +44,7 @@ pub use connection::{Connection, Opener};
 pub use node_secret::NodeSecret;
 pub use options::QuicOptions;
 pub use recv_stream::RecvStream;
+pub use runtime::GatheredTimers;
 pub use send_stream::SendStream;
 pub use socket::bind_udp;
 pub use stopped::{StreamEnd, WhenStopped};

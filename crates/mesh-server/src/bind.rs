@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use quinn::{Endpoint, EndpointConfig};
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::options::Options;
@@ -87,5 +87,5 @@ fn bind_endpoint(options: &Options, server: quinn::ServerConfig, address: Socket
     let socket = h3_transport::bind_udp(address, options.udp_buffer_bytes)?;
     let secret = options.node_secret.as_ref();
     let config = secret.map_or_else(EndpointConfig::default, h3_transport::NodeSecret::endpoint_config);
-    Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime))
+    Endpoint::new(config, Some(server), socket, Arc::new(h3_transport::GatheredTimers::new()))
 }
