@@ -24,6 +24,7 @@ use crate::request_body::RequestBody;
 use crate::response_body::ResponseBody;
 use crate::span::CallSpan;
 use crate::target::{Protocol, Target};
+use crate::ways::Ways;
 
 /// A channel to one target, which generated clients take as theirs: `EchoClient::new(channel)`.
 ///
@@ -31,10 +32,10 @@ use crate::target::{Protocol, Target};
 /// over the same connections. It is sent once, and its body as a whole must not be larger than the profile's messages.
 ///
 /// It is cheap to clone, always ready, and connects when it is called. All channels of a factory to one target with one profile
-/// share a connection. Its errors are statuses; [`FactoryError::of`] finds what is behind one that is not the server's.
+/// share a connection; calls that are made on a lane ([`lanes`]) share one of that lane. Its errors are statuses; [`FactoryError::of`] finds what is behind one that is not the server's.
 #[derive(Clone)]
 pub struct Channel {
-    link: Arc<Link>,
+    ways: Arc<Ways>,
     authority: Authority,
     /// Keeps the factory's tasks alive, on which connections run.
     factory: ClientFactory,
@@ -46,26 +47,26 @@ pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<ResponseBo
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("grpc-omnirelay/", env!("CARGO_PKG_VERSION")));
 
 impl Channel {
-    pub(crate) const fn new(link: Arc<Link>, authority: Authority, factory: ClientFactory) -> Self {
-        Self { link, authority, factory }
+    pub(crate) const fn new(ways: Arc<Ways>, authority: Authority, factory: ClientFactory) -> Self {
+        Self { ways, authority, factory }
     }
 
     /// Returns what it leads to.
     #[must_use]
     pub fn target(&self) -> &Target {
-        self.link.target()
+        self.ways.target()
     }
 
     /// Returns how its calls are made.
     #[must_use]
     pub fn profile(&self) -> &Profile {
-        self.link.profile()
+        &self.ways.kind().profile
     }
 
-    /// Returns what its connection speaks and how many calls are under way on it; `None` while there is no connection.
+    /// Returns what its connections speak and how many calls are under way on them; `None` while there is no connection.
     #[must_use]
     pub fn connection(&self) -> Option<(Protocol, usize)> {
-        self.link.current()
+        self.ways.current()
     }
 
     /// Returns the factory that made it.
@@ -82,8 +83,9 @@ impl Channel {
         Uri::from_parts(parts).expect("scheme, authority and path make a URI")
     }
 
-    pub(crate) const fn link(&self) -> &Arc<Link> {
-        &self.link
+    /// Returns the way that calls of this thread take.
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        self.factory.link(&self.ways)
     }
 
     pub(crate) fn head(&self, method: Method, uri: &Uri, mut headers: HeaderMap) -> Head {
@@ -104,7 +106,7 @@ impl tower_service::Service<Request<tonic::body::Body>> for Channel {
     fn call(&mut self, request: Request<tonic::body::Body>) -> ResponseFuture {
         let (parts, body) = request.into_parts();
         let mut head = self.head(parts.method, &parts.uri, parts.headers);
-        let link = Arc::clone(&self.link);
+        let link = Arc::clone(self.link());
         let span = CallSpan::begin((&head.method, parts.uri.path()), || link.prefers(), &mut head.headers);
         span.goes_to(&link.target().endpoint);
         let recorder = link.meter().begin(parts.uri.path(), &head.headers, span);

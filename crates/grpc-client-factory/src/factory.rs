@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::uri::Authority;
 use identity::{CredentialSource, Credentials};
+use lanes::PerLane;
 use mesh_types::Endpoint;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, broadcast};
@@ -23,6 +24,7 @@ use crate::profile::{Profile, ProfileError};
 use crate::target::Target;
 use crate::tasks::Tasks;
 use crate::udp::Udp;
+use crate::ways::Ways;
 
 /// How often links are looked after while calls or attempts to connect are under way.
 const SWEEP_PERIOD: Duration = Duration::from_millis(250);
@@ -127,7 +129,10 @@ pub struct ClientFactory {
 }
 
 struct Inner {
+    /// With the tasks of the factory as a whole.
     around: Around,
+    /// Those of the links, each on its lane.
+    tasks: PerLane<Arc<Tasks>>,
     profiles: HashMap<String, Kind>,
     links_max: usize,
     links: Mutex<Links>,
@@ -141,7 +146,7 @@ struct Key {
 }
 
 struct Links {
-    by_key: HashMap<Key, Arc<Link>>,
+    by_key: HashMap<Key, Arc<Ways>>,
     /// What was set at run time.
     modes: HashMap<Endpoint, Http3Mode>,
     is_closed: bool,
@@ -161,13 +166,14 @@ impl ClientFactory {
             let kind = Kind { meter: Arc::new(Meter::new(&name)), profile: Arc::new(profile) };
             profiles.insert(name, kind);
         }
-        let tasks = Arc::new(Tasks::new(Handle::try_current()?));
+        let (tasks, of_links) = (Arc::new(Tasks::new(Handle::try_current()?)), PerLane::new());
+        of_links.get_or_make(|| Arc::clone(&tasks));
         let links = Links { by_key: HashMap::new(), modes: HashMap::new(), is_closed: false, seed: options.seed };
         let links_max = options.links_max.max(1);
         let udp = Arc::new(Udp::new(options.udp_buffer_bytes));
         let checks = Arc::new(Semaphore::new(CHECKS_MAX));
         let around = Around { credentials, tasks, udp, checks, alarm: Arc::default() };
-        let inner = Arc::new(Inner { around, profiles, links_max, links: Mutex::new(links) });
+        let inner = Arc::new(Inner { around, tasks: of_links, profiles, links_max, links: Mutex::new(links) });
         let (source, alarm) = (Arc::clone(&inner.around.credentials), Arc::clone(&inner.around.alarm));
         let refusals = inner.around.udp.refusals();
         inner.around.tasks.spawn(watch(Arc::downgrade(&inner), source, alarm, refusals));
@@ -180,12 +186,12 @@ impl ClientFactory {
     /// Dropping the future ends what is left when the factory is dropped.
     pub async fn close(&self, grace: Duration) {
         let until = Instant::now() + grace;
-        let links: Vec<Arc<Link>> = {
+        let ways: Vec<Arc<Ways>> = {
             let mut links = self.inner.lock();
             links.is_closed = true;
-            links.by_key.drain().map(|(_, link)| link).collect()
+            links.by_key.drain().map(|(_, ways)| ways).collect()
         };
-        let connections: Vec<_> = links.iter().flat_map(|link| link.close()).collect();
+        let connections: Vec<_> = ways.iter().flat_map(|ways| ways.links()).flat_map(|link| link.close()).collect();
         for connection in connections {
             // Whoever is late is cut off below.
             if timeout_at(until, connection.finished()).await.is_err() {
@@ -193,6 +199,9 @@ impl ClientFactory {
             }
         }
         self.inner.around.tasks.end().await;
+        for tasks in self.inner.tasks.all() {
+            tasks.end().await;
+        }
         self.inner.around.udp.close().await;
     }
 
@@ -211,8 +220,9 @@ impl ClientFactory {
             Some(mode) => links.modes.insert(endpoint.clone(), mode),
             None => links.modes.remove(endpoint),
         };
-        links.by_key.iter().filter(|(key, _)| key.target.endpoint == *endpoint).for_each(|(key, link)| {
-            link.set_mode(mode.unwrap_or_else(|| key.target.mode(link.profile())));
+        let of_endpoint = links.by_key.values().filter(|ways| ways.target().endpoint == *endpoint);
+        of_endpoint.flat_map(|ways| ways.links()).for_each(|link| {
+            link.set_mode(mode.unwrap_or_else(|| link.target().mode(link.profile())));
         });
         Ok(())
     }
@@ -223,16 +233,24 @@ impl ClientFactory {
         self.inner.lock().by_key.len()
     }
 
-    /// Returns how many of them have a connection.
+    /// Returns how many connections they have. One that is called on several lanes ([`lanes`]) has one for each.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.inner.lock().by_key.values().filter(|link| link.current().is_some()).count()
+        let links = self.inner.lock();
+        links.by_key.values().flat_map(|ways| ways.links()).filter(|link| link.current().is_some()).count()
     }
 
     /// Returns how many tasks run for it.
     #[must_use]
     pub fn tasks(&self) -> usize {
-        self.inner.around.tasks.len()
+        let (whole, links) = (&self.inner.around.tasks, &self.inner.tasks);
+        let of_links = links.all().filter(|tasks| !Arc::ptr_eq(tasks, whole)).map(|tasks| tasks.len());
+        whole.len() + of_links.sum::<usize>()
+    }
+
+    /// Returns the way of `ways` that calls of this thread take.
+    pub(crate) fn link<'a>(&self, ways: &'a Arc<Ways>) -> &'a Arc<Link> {
+        ways.here().unwrap_or_else(|| self.inner.make_link(ways))
     }
 
     /// Returns how calls of a profile are made.
@@ -256,30 +274,23 @@ impl ChannelFactory for ClientFactory {
         };
         let mut links = self.inner.lock();
         let key = Key { target: target.clone(), profile: profile.to_owned() };
-        if let Some(link) = links.by_key.get(&key) {
-            return Ok(Channel::new(Arc::clone(link), authority, self.clone()));
+        if let Some(ways) = links.by_key.get(&key) {
+            return Ok(Channel::new(Arc::clone(ways), authority, self.clone()));
         }
         links.make_room(self.inner.links_max)?;
-        links.seed = links.seed.wrapping_add(1);
-        let (around, mode) = (self.inner.around.clone(), links.modes.get(&target.endpoint).copied());
-        let mode = mode.unwrap_or_else(|| target.mode(&kind.profile));
-        let link = Arc::new(Link::new(target.clone(), kind.clone(), around, mode, links.seed));
-        if links.is_closed {
-            link.close();
-        } else {
-            links.by_key.insert(key, Arc::clone(&link));
+        let ways = Arc::new(Ways::new(target.clone(), kind.clone()));
+        if !links.is_closed {
+            links.by_key.insert(key, Arc::clone(&ways));
             self.inner.around.alarm.ring();
         }
-        Ok(Channel::new(link, authority, self.clone()))
+        Ok(Channel::new(ways, authority, self.clone()))
     }
 }
 
 impl Links {
     fn make_room(&mut self, links_max: usize) -> Result<(), ChannelError> {
         if self.by_key.len() >= links_max {
-            // Only the map holds it: no channel does, and no call.
-            self.by_key
-                .retain(|_, link| Arc::strong_count(link) > 1 || link.current().is_some_and(|(_, calls)| calls > 0));
+            self.by_key.retain(|_, ways| !ways.are_forgotten() || ways.current().is_some_and(|(_, calls)| calls > 0));
         }
         if self.by_key.len() >= links_max { Err(ChannelError::Full { links_max }) } else { Ok(()) }
     }
@@ -290,30 +301,51 @@ impl Inner {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Makes the way of `ways` that calls of this thread take.
+    fn make_link<'a>(&self, ways: &'a Arc<Ways>) -> &'a Arc<Link> {
+        let tasks = self.tasks.get_or_make(|| Arc::new(Tasks::new(Handle::current())));
+        let around = Around { tasks: Arc::clone(tasks), ..self.around.clone() };
+        let mut links = self.lock();
+        links.seed = links.seed.wrapping_add(1);
+        let (target, seed) = (ways.target(), links.seed);
+        let mode = links.modes.get(&target.endpoint).copied().unwrap_or_else(|| target.mode(&ways.kind().profile));
+        let link = ways.here_or_make(|| Link::new(ways, around, mode, seed));
+        if links.is_closed {
+            link.close();
+        }
+        self.around.alarm.ring();
+        link
+    }
+
     /// Looks after all links, `late` by so much. Returns when to do so again, unless the alarm rings before.
     fn look_after(&self, now: Instant, late: Duration) -> Instant {
         self.around.alarm.set();
         let mut next = now + SLEEP_MAX;
-        self.lock().by_key.retain(|_, link| {
-            link.tick(now, late);
-            let has_rested = link.rest(now);
-            next = next.min(link.due(now));
-            !has_rested || Arc::strong_count(link) > 1
+        self.lock().by_key.retain(|_, ways| {
+            let mut have_rested = true;
+            for link in ways.links() {
+                link.tick(now, late);
+                have_rested &= link.rest(now);
+                next = next.min(link.due(now));
+            }
+            !have_rested || !ways.are_forgotten()
         });
         next.max(now + SWEEP_PERIOD)
     }
 
     fn refused(&self, address: SocketAddr) {
-        let links: Vec<_> = self.lock().by_key.values().cloned().collect();
-        links.iter().for_each(|link| link.refused(address));
+        self.links().iter().for_each(|link| link.refused(address));
     }
 
     fn credentials_changed(&self, credentials: &Credentials) {
         let now = wall_clock();
-        let links: Vec<_> = self.lock().by_key.values().cloned().collect();
-        for link in links {
+        for link in self.links() {
             link.credentials_changed(credentials, now);
         }
+    }
+
+    fn links(&self) -> Vec<Arc<Link>> {
+        self.lock().by_key.values().flat_map(|ways| ways.links()).cloned().collect()
     }
 }
 

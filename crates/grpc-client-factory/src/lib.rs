@@ -48,6 +48,7 @@ mod tasks;
 mod tls_failure;
 mod udp;
 mod watched;
+mod ways;
 
 pub use balanced::{
     Affinity, BalancedBody, BalancedChannel, BalancedFuture, BalancedOptions, Expect, Idempotent, Resent,

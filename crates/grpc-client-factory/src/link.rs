@@ -23,6 +23,7 @@ use crate::state::State;
 use crate::target::{Protocol, Target};
 use crate::tasks::Tasks;
 use crate::udp::Udp;
+use crate::ways::Ways;
 
 /// What came of an attempt, for all who waited for it.
 pub(crate) type Outcome = Result<Arc<Connection>, Arc<FactoryError>>;
@@ -46,14 +47,14 @@ pub(crate) struct Kind {
     pub(crate) meter: Arc<Meter>,
 }
 
-/// The way to one target with one profile. All channels to it share it.
+/// The way to one target with one profile, for those who call from one lane.
 #[derive(Debug)]
 pub(crate) struct Link {
     target: Target,
     profile: Arc<Profile>,
     around: Around,
     meter: Arc<Meter>,
-    budget: RetryBudget,
+    budget: Arc<RetryBudget>,
     state: Mutex<State>,
 }
 
@@ -65,11 +66,16 @@ enum Look {
 }
 
 impl Link {
-    pub(crate) fn new(target: Target, kind: Kind, around: Around, mode: Http3Mode, seed: u64) -> Self {
-        let Kind { profile, meter } = kind;
+    pub(crate) fn new(ways: &Ways, around: Around, mode: Http3Mode, seed: u64) -> Self {
+        let (target, Kind { profile, meter }) = (ways.target().clone(), ways.kind().clone());
         let state = State::new(&profile, mode, seed);
-        let budget = RetryBudget::new(&profile.retry);
-        Self { target, profile, around, meter, budget, state: Mutex::new(state) }
+        Self { target, profile, around, meter, budget: Arc::clone(ways.budget()), state: Mutex::new(state) }
+    }
+
+    /// Takes over what another link to the same target knows of its HTTP/3.
+    pub(crate) fn learn_from(&self, other: &Self) {
+        let policy = other.lock().policy.clone();
+        self.lock().policy = policy;
     }
 
     pub(crate) const fn target(&self) -> &Target {
@@ -91,7 +97,7 @@ impl Link {
         retry.next(&self.budget, (attempts, retry.max_attempts), code, pushback, random)
     }
 
-    pub(crate) const fn budget(&self) -> &RetryBudget {
+    pub(crate) fn budget(&self) -> &RetryBudget {
         &self.budget
     }
 

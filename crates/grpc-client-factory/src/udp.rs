@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use h3_transport::{GatheredTimers, bind_udp};
+use lanes::PerLane;
 use quinn::{Endpoint, EndpointConfig, VarInt};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -18,11 +19,11 @@ use refusals::Refusals;
 /// Refusals that wait to be heard; of more, the oldest are not.
 const REFUSALS: usize = 64;
 
-/// The UDP sockets of a factory: one for each family of addresses, bound when it is first needed.
+/// The UDP sockets of a factory: one for each family of addresses and each lane, bound when it is first needed.
 #[derive(Debug)]
 pub(crate) struct Udp {
     buffer_bytes: usize,
-    sockets: Mutex<Sockets>,
+    sockets: PerLane<Mutex<Sockets>>,
     refused: broadcast::Sender<SocketAddr>,
 }
 
@@ -34,7 +35,7 @@ struct Sockets {
 
 impl Udp {
     pub(crate) fn new(buffer_bytes: usize) -> Self {
-        Self { buffer_bytes, sockets: Mutex::default(), refused: broadcast::Sender::new(REFUSALS) }
+        Self { buffer_bytes, sockets: PerLane::new(), refused: broadcast::Sender::new(REFUSALS) }
     }
 
     /// Returns a view of the addresses at which nobody listens, as their hosts say from now on.
@@ -59,9 +60,10 @@ impl Udp {
         }
     }
 
-    /// Returns what connections to `address` are made from. Call it within the runtime.
+    /// Returns what connections to `address` are made from. Call it on the lane that they are for.
     pub(crate) fn endpoint(&self, address: SocketAddr, tasks: &Weak<Tasks>) -> io::Result<Endpoint> {
-        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let sockets = self.sockets.get_or_make(Mutex::default);
+        let mut sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
         let (place, unspecified) = match address {
             SocketAddr::V4(_) => (&mut sockets.v4, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
             SocketAddr::V6(_) => (&mut sockets.v6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))),
@@ -80,10 +82,13 @@ impl Udp {
 
     /// Closes all connections, tells their servers, and gives the sockets back.
     pub(crate) async fn close(&self) {
-        let Sockets { v4, v6 } = std::mem::take(&mut *self.sockets.lock().unwrap_or_else(PoisonError::into_inner));
-        for endpoint in [v4, v6].into_iter().flatten() {
-            endpoint.close(VarInt::from_u32(NO_ERROR), b"closed");
-            endpoint.wait_idle().await;
+        let take =
+            |sockets: &Mutex<Sockets>| std::mem::take(&mut *sockets.lock().unwrap_or_else(PoisonError::into_inner));
+        for Sockets { v4, v6 } in self.sockets.all().map(take) {
+            for endpoint in [v4, v6].into_iter().flatten() {
+                endpoint.close(VarInt::from_u32(NO_ERROR), b"closed");
+                endpoint.wait_idle().await;
+            }
         }
     }
 }

@@ -4,8 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use lanes::Lanes;
 use quinn::{Endpoint, EndpointConfig};
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Handle;
 
 use crate::options::Options;
 
@@ -87,5 +89,7 @@ fn bind_endpoint(options: &Options, server: quinn::ServerConfig, address: Socket
     let socket = h3_transport::bind_udp(address, options.udp_buffer_bytes)?;
     let secret = options.node_secret.as_ref();
     let config = secret.map_or_else(EndpointConfig::default, h3_transport::NodeSecret::endpoint_config);
+    let first = options.lanes.as_ref().map(Lanes::first);
+    let _entered = first.as_ref().map(Handle::enter);
     Endpoint::new(config, Some(server), socket, Arc::new(h3_transport::GatheredTimers::new()))
 }

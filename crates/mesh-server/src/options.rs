@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use h3_transport::{NodeSecret, QuicOptions};
+use lanes::Lanes;
 
 /// What a server is asked to do.
 #[derive(Debug, Clone)]
@@ -22,6 +23,9 @@ pub struct Options {
     pub http2: Http2Options,
     /// What callers may take up.
     pub limits: Limits,
+    /// Threads that connections are dealt out to. Each stays on its own, with the handlers of its calls: for services that hand calls on, and
+    /// compute nothing. Packets of QUIC come in on the first. Default none: connections are served by the runtime that the server is in.
+    pub lanes: Option<Lanes>,
     /// Age at which a client is asked to connect anew, a tenth more or less; default none. It spreads clients over
     /// servers that have come since.
     pub max_connection_age: Option<Duration>,
@@ -42,6 +46,7 @@ impl Default for Options {
             node_secret: None,
             http2: Http2Options::default(),
             limits: Limits::default(),
+            lanes: None,
             max_connection_age: None,
             drain_timeout: Duration::from_secs(10),
             advertise_http3: Some(Duration::from_secs(24 * 60 * 60)),

@@ -2,14 +2,16 @@
 
 use std::future::pending;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use h3::error::Code;
 use identity::Presented;
+use lanes::{Lanes, Seat};
 use quinn::{Endpoint, Incoming, VarInt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
@@ -88,8 +90,7 @@ impl<S: Serve> Running<S> {
     fn begin_tcp(&mut self, handshake: OwnedSemaphorePermit, tcp: TcpStream, address: SocketAddr) {
         match Arc::clone(&self.rooms).try_acquire_owned() {
             Ok(room) => {
-                let served = tcp::serve(Arc::clone(&self.shared), tcp, address, handshake);
-                self.connections.spawn(within(room, served));
+                self.begin(room, tcp::serve(Arc::clone(&self.shared), tcp, address, handshake));
             }
             Err(_full) => applicant(address, "tcp").no_room("too_many_connections"),
         }
@@ -110,8 +111,7 @@ impl<S: Serve> Running<S> {
         let handshake = Arc::clone(&self.quic_handshakes).try_acquire_owned();
         match (room, handshake) {
             (Ok(room), Ok(handshake)) => {
-                let served = quic::serve(Arc::clone(&self.shared), config, incoming, handshake);
-                self.connections.spawn(within(room, served));
+                self.begin(room, quic::serve(Arc::clone(&self.shared), config, incoming, handshake));
             }
             (room, _) => {
                 let applicant = applicant(incoming.remote_address(), "quic");
@@ -119,6 +119,13 @@ impl<S: Serve> Running<S> {
                 incoming.refuse();
             }
         }
+    }
+
+    /// Serves a connection where it is to be served.
+    fn begin(&mut self, room: OwnedSemaphorePermit, served: impl Future<Output = Ended> + Send + 'static) {
+        let seat = self.shared.options.lanes.as_ref().map(Lanes::deal);
+        let runtime = seat.as_ref().map_or_else(Handle::current, |seat| seat.runtime().clone());
+        self.connections.spawn_on(within((room, seat), served), &runtime);
     }
 
     /// Waits for the connections to end by themselves, which know that the server stops; then ends them.
@@ -154,10 +161,10 @@ impl<S: Serve> Running<S> {
     }
 }
 
-/// Holds a room for as long as its connection lasts.
-async fn within(room: OwnedSemaphorePermit, served: impl Future<Output = Ended> + Send) -> Ended {
+/// Holds the place of a connection for as long as that lasts.
+async fn within(place: (OwnedSemaphorePermit, Option<Seat>), served: impl Future<Output = Ended> + Send) -> Ended {
     let ended = served.await;
-    drop(room);
+    drop(place);
     ended
 }
 
@@ -167,7 +174,9 @@ async fn accept_tcp(
     handshakes: &Arc<Semaphore>,
 ) -> (OwnedSemaphorePermit, io::Result<(TcpStream, SocketAddr)>) {
     let slot = Arc::clone(handshakes).acquire_owned().await.expect("it is never closed");
-    (slot, listener.accept().await)
+    let accepted = listener.accept().await;
+    // Whichever runtime serves it takes it in.
+    (slot, accepted.and_then(|(tcp, address)| Ok((tcp.into_std()?, address))))
 }
 
 async fn accept_quic(endpoint: Option<&Endpoint>) -> Incoming {

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
@@ -41,10 +41,17 @@ const HTTP1: &[u8] = b"http/1.1";
 /// Serves one connection to its end. Gives back its `handshake` slot when that is over.
 pub(crate) async fn serve<S: Serve>(
     shared: Arc<Shared<S>>,
-    tcp: TcpStream,
+    tcp: net::TcpStream,
     address: SocketAddr,
     handshake: OwnedSemaphorePermit,
 ) -> Ended {
+    let tcp = match TcpStream::from_std(tcp) {
+        Ok(tcp) => tcp,
+        Err(error) => {
+            tracing::warn!(%address, %error, "cannot serve a connection");
+            return Ended::Finished;
+        }
+    };
     // What is under way here at shutdown is no call yet: nobody waits for it.
     let admitted = shared.shutdown.run_until_cancelled(admit(&shared, tcp, address, handshake));
     let Some(Some((tls, registered))) = admitted.await else { return Ended::Finished };

@@ -34,6 +34,7 @@ pub(crate) use print::{PrintFormat, print};
 pub(crate) use problem::{ConfigError, Problem};
 pub(crate) use rpc_config::RpcConfig;
 use setting::Fraction;
+pub(crate) use setting::Threads;
 use settings::Reader;
 pub(crate) use settings::{Settings, Sources};
 

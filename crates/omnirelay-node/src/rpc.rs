@@ -3,8 +3,11 @@
 mod announce;
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use dispatcher::{
@@ -13,12 +16,13 @@ use dispatcher::{
 };
 use grpc_client_factory::{BuildFactoryError, ClientFactory, FactoryOptions};
 use identity::{CredentialSource, SpiffeId};
+use lanes::Lanes;
 use mesh_server::{Inflight, NodeSecret, Options, QuicOptions, Server};
 use peers_core::{BuildChooserError, ChooserPorts};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, RpcConfig};
+use crate::config::{Config, RpcConfig, Threads};
 
 /// How long calls under way have when the node stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,6 +36,8 @@ pub(crate) enum RpcError {
     Local(#[source] LocalBindError),
     #[error("`rpc.local` is for nodes of role `dispatcher` or `gateway`; this one is a `worker`")]
     Worker,
+    #[error("cannot start a thread for calls")]
+    Lanes(#[source] io::Error),
     #[error("cannot serve `rpc.services`")]
     Services(#[source] LocalServicesError),
     #[error("cannot make calls")]
@@ -53,6 +59,8 @@ enum Entry {
 pub(crate) struct Rpc {
     /// What the node answers itself.
     procedures: Dispatcher,
+    /// The threads that calls run on, each from where it comes in to where it goes.
+    lanes: Lanes,
     server: Server,
     listener: Option<LocalListener>,
     services: LocalServices,
@@ -72,17 +80,24 @@ impl Rpc {
         credentials: Arc<dyn CredentialSource>,
         node_secret: Option<NodeSecret>,
     ) -> Result<Option<Self>, RpcError> {
-        let RpcConfig { address, local, chooser, services, .. } = &config.rpc;
+        let RpcConfig { address, local, threads, chooser, services, .. } = &config.rpc;
         let Some(address) = *address else { return Ok(None) };
         let id = credentials.current().spiffe_id().clone();
         if local.is_some() && id.role().as_str() == "worker" {
             return Err(RpcError::Worker);
         }
         let quic = config.gossip.http3_support.then(QuicOptions::default);
-        let options = Options { address, quic, node_secret, drain_timeout: DRAIN_TIMEOUT, ..Options::default() };
+        let cores = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let lanes = Lanes::start(threads.map_or_else(cores, |Threads(count)| count)).map_err(RpcError::Lanes)?;
+        let drain_timeout = DRAIN_TIMEOUT;
+        let options =
+            Options { address, quic, node_secret, drain_timeout, lanes: Some(lanes.clone()), ..Options::default() };
         let server = Server::bind(options, Arc::clone(&credentials)).map_err(RpcError::Bind)?;
         let listener = match local {
-            Some(endpoint) => Some(LocalListener::bind(endpoint.clone()).await.map_err(RpcError::Local)?),
+            Some(endpoint) => {
+                let listener = LocalListener::bind(endpoint.clone()).await.map_err(RpcError::Local)?;
+                Some(listener.on(lanes.clone()))
+            }
             None => None,
         };
         let service = |(name, app): (&dispatcher::ServiceName, &LocalApp)| LocalServiceOptions {
@@ -92,6 +107,7 @@ impl Rpc {
         };
         Ok(Some(Self {
             procedures,
+            lanes,
             server,
             listener,
             services: LocalServices::new(services.iter().map(service).collect()).map_err(RpcError::Services)?,
@@ -120,7 +136,7 @@ impl Rpc {
         readiness: &Readiness,
         stop: &CancellationToken,
     ) -> Result<JoinSet<()>, RpcError> {
-        let Self { procedures, server, listener, services, factory, options, id, inflight } = self;
+        let Self { procedures, lanes, server, listener, services, factory, options, id, inflight } = self;
         let ports = OutboundPorts { node: id.node().clone(), factory: factory.clone(), mesh, local: services.clone() };
         let made = Outbounds::new(ports, options, ChooserPorts::default());
         let (outbounds, following) = made.map_err(RpcError::Chooser)?;
@@ -144,6 +160,7 @@ impl Rpc {
             tracing::info!(connections = report.connections, cut_off = report.cut_off, "no more calls are taken");
             // What they have called has ended with them.
             factory.close(Duration::ZERO).await;
+            drop(lanes);
         });
         Ok(tasks)
     }

@@ -4,9 +4,8 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::num::{NonZeroU16, NonZeroUsize};
+use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::{Duration, Instant, SystemTime};
 
 use control_api::{Drain, DrainHandle, Limits, Ports, Readiness, Security, Server, Workload};
@@ -35,7 +34,7 @@ use crate::traces::{self, TrustBundleError};
 
 /// Threads beside the one that gossips: they keep a TLS handshake or a scrape of the control endpoint from delaying the
 /// answer to a probe. Gossip has the main thread for itself: a message that one thread takes in, handles and answers
-/// is handed to no other thread on its way, and one thread needs one heap. A node that takes calls has one for each core.
+/// is handed to no other thread on its way, and one thread needs one heap. Calls have lanes of their own for the same reasons.
 const SIDE_THREADS: usize = 1;
 
 /// Longest wait for gossip to say goodbye and close. It has a bound of its own; this one is the last resort.
@@ -112,9 +111,7 @@ pub(crate) fn run(config: &Config, mode: Mode, events: Option<EventsFormat>) -> 
     #[expect(clippy::disallowed_methods, reason = "the edge, where the wall clock comes in")]
     let credentials = node::load_credentials(config, SystemTime::now())?;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
-    let cores = || available_parallelism().map_or(SIDE_THREADS, NonZeroUsize::get);
-    let threads = config.rpc.address.map_or(SIDE_THREADS, |_takes_calls| cores());
-    let side = Builder::new_multi_thread().worker_threads(threads).thread_name("side").enable_all().build();
+    let side = Builder::new_multi_thread().worker_threads(SIDE_THREADS).thread_name("side").enable_all().build();
     let side = side.map_err(RunError::Runtime)?;
     let tracing = start_tracing(config, credentials.source().current().spiffe_id(), &side)?;
     let around = Around { metrics, tracing, side: side.handle().clone() };
@@ -428,7 +425,7 @@ fn bind_gossip(
     bound.map(Some).map_err(RunError::Gossip)
 }
 
-/// Opens what takes calls on the side threads, where it runs.
+/// Opens what takes calls on the side threads, where all of it runs but the calls.
 async fn bind_rpc(
     config: &Config,
     procedures: Dispatcher,

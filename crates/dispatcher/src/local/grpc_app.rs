@@ -6,6 +6,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
+use lanes::PerLane;
 use mesh_types::ServiceName;
 use prost::Message;
 use tonic::Code;
@@ -35,7 +36,9 @@ struct HealthCheckResponse {
 #[derive(Debug)]
 pub(crate) struct GrpcApp {
     authority: Authority,
-    link: Link,
+    /// Calls stay on the lane that they come in on.
+    links: PerLane<Box<Link>>,
+    endpoint: LocalEndpoint,
 }
 
 impl GrpcApp {
@@ -43,7 +46,7 @@ impl GrpcApp {
         // Names that are no host are called by another.
         let authority = Authority::try_from(service.as_str());
         let authority = authority.unwrap_or_else(|_no_host| Authority::from_static("localhost"));
-        Self { authority, link: Link::new(endpoint) }
+        Self { authority, links: PerLane::new(), endpoint }
     }
 
     /// Has the application answer; everything passes as it is, but for who is addressed.
@@ -57,7 +60,7 @@ impl GrpcApp {
         *request.version_mut() = Version::HTTP_2;
         // Servers of gRPC refuse calls whose caller, or a proxy on the way, does not know of trailers.
         request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
-        self.link.send(request).await
+        self.links.get_or_make(|| Box::new(Link::new(self.endpoint.clone()))).send(request).await
     }
 
     /// Asks whether it is well.

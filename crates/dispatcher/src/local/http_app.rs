@@ -12,6 +12,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::Full;
+use lanes::PerLane;
 use mesh_types::ServiceName;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -51,14 +52,15 @@ pub(crate) struct HttpApp {
     service: ServiceName,
     endpoint: LocalEndpoint,
     health: Option<PathAndQuery>,
-    pool: Pool,
+    /// Calls stay on the lane that they come in on.
+    pools: PerLane<Box<Pool>>,
     free: Arc<Semaphore>,
 }
 
 impl HttpApp {
     pub(crate) fn new(service: ServiceName, endpoint: LocalEndpoint, health: Option<PathAndQuery>) -> Self {
-        let (pool, free) = (Pool::new(endpoint.clone()), Arc::new(Semaphore::new(CALLS_MAX)));
-        Self { service, endpoint, health, pool, free }
+        let free = Arc::new(Semaphore::new(CALLS_MAX));
+        Self { service, endpoint, health, pools: PerLane::new(), free }
     }
 
     /// Has the application answer a call that comes over gRPC. `unsent` says what it is that it cannot be reached.
@@ -83,7 +85,7 @@ impl HttpApp {
         let reply = late::within(deadline, async {
             let permit = Arc::clone(&self.free).try_acquire_owned().map_err(|_none_free| self.too_many())?;
             let posted = self.post(request, compressed, deadline).await?;
-            let response = self.pool.send(posted, Some(permit)).await.map_err(|error| unsent(&error))?;
+            let response = self.pool().send(posted, Some(permit)).await.map_err(|error| unsent(&error))?;
             answer::reply(response).await
         });
         let mut reply = reply.await?;
@@ -97,7 +99,11 @@ impl HttpApp {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = Uri::from(path.clone());
         request.headers_mut().insert(HOST, LOCALHOST);
-        self.pool.send(request, None).await.is_ok_and(|response| response.status().is_success())
+        self.pool().send(request, None).await.is_ok_and(|response| response.status().is_success())
+    }
+
+    fn pool(&self) -> &Pool {
+        self.pools.get_or_make(|| Box::new(Pool::new(self.endpoint.clone())))
     }
 
     /// Returns what the application is sent.

@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::fs;
 use std::future::Future;
 use std::io;
+use std::net;
+use std::os;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,11 +18,14 @@ use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use lanes::{Lanes, Seat};
 use mesh_server::Upgrades;
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::{Service, ServiceExt as _};
@@ -70,6 +75,7 @@ pub enum LocalBindError {
 pub struct LocalListener {
     socket: Socket,
     endpoint: LocalEndpoint,
+    lanes: Option<Lanes>,
 }
 
 #[derive(Debug)]
@@ -104,7 +110,13 @@ impl LocalListener {
                 (Socket::Unix(listener, SocketFile(path.clone())), endpoint)
             }
         };
-        Ok(Self { socket, endpoint })
+        Ok(Self { socket, endpoint, lanes: None })
+    }
+
+    /// Returns the listener, which deals its connections out to `lanes`. Without them they are served by the runtime that it is in.
+    #[must_use]
+    pub fn on(self, lanes: Lanes) -> Self {
+        Self { lanes: Some(lanes), ..self }
     }
 
     /// Returns where it listens.
@@ -141,10 +153,10 @@ impl LocalListener {
                 },
             };
             while connections.try_join_next().is_some() {}
-            match stream {
-                Stream::Tcp(stream) => drop(connections.spawn(serve(stream, slot, service.clone(), shutdown.clone()))),
-                Stream::Unix(stream) => drop(connections.spawn(serve(stream, slot, service.clone(), shutdown.clone()))),
-            }
+            let seat = self.lanes.as_ref().map(Lanes::deal);
+            let runtime = seat.as_ref().map_or_else(Handle::current, |seat| seat.runtime().clone());
+            let (place, service, shutdown) = ((slot, seat), service.clone(), shutdown.clone());
+            connections.spawn_on(begin(stream, place, service, shutdown), &runtime);
         }
         drop(self);
         let all = async { while connections.join_next().await.is_some() {} };
@@ -159,16 +171,28 @@ impl LocalListener {
             Socket::Tcp(listener) => {
                 let (stream, _peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(TokioIo::new(stream)))
+                Ok(Stream::Tcp(stream.into_std()?))
             }
-            Socket::Unix(listener, _) => Ok(Stream::Unix(TokioIo::new(listener.accept().await?.0))),
+            Socket::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0.into_std()?)),
         }
     }
 }
 
+/// A connection that no runtime has taken in.
 enum Stream {
-    Tcp(TokioIo<tokio::net::TcpStream>),
-    Unix(TokioIo<UnixStream>),
+    Tcp(net::TcpStream),
+    Unix(os::unix::net::UnixStream),
+}
+
+impl Stream {
+    /// Makes it one of the runtime that this is called in.
+    fn enter(self) -> io::Result<TokioIo<Either<TcpStream, UnixStream>>> {
+        let entered = match self {
+            Self::Tcp(stream) => TcpStream::from_std(stream).map(Either::Left),
+            Self::Unix(stream) => UnixStream::from_std(stream).map(Either::Right),
+        };
+        entered.map(TokioIo::new)
+    }
 }
 
 /// Removes the file of a socket that nobody listens at, and nothing else.
@@ -189,12 +213,24 @@ impl Drop for SocketFile {
     }
 }
 
-fn serve<T, S, B>(
-    stream: T,
-    slot: OwnedSemaphorePermit,
+/// Serves a connection for as long as it lasts, and holds its place.
+async fn begin<S, B>(
+    stream: Stream,
+    place: (OwnedSemaphorePermit, Option<Seat>),
     service: S,
     shutdown: CancellationToken,
-) -> impl Future<Output = ()> + Send
+) where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    match stream.enter() {
+        Ok(stream) => serve(stream, service, shutdown).await,
+        Err(error) => tracing::warn!(%error, "cannot serve a connection of an application"),
+    }
+    drop(place);
+}
+
+fn serve<T, S, B>(stream: T, service: S, shutdown: CancellationToken) -> impl Future<Output = ()> + Send
 where
     T: Read + Write + Send + Unpin + 'static,
     S: Service<Request<Body>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static,
@@ -232,6 +268,6 @@ where
         if let Some(work) = upgrades.take() {
             work.await;
         }
-        drop((slot, tasks));
+        drop(tasks);
     }
 }

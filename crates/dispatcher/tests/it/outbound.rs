@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,7 +16,8 @@ use grpc_client_factory::{Channel, ChannelFactory as _, ClientFactory, FactoryOp
 use http_body::Body as _;
 use http_body_util::Full;
 use identity::ExpectedPeer;
-use mesh_server::{CancellationToken, Options, Server};
+use lanes::Lanes;
+use mesh_server::{CancellationToken, Handle, Options, Server};
 use mesh_types::{
     BootEpoch, Features, Incarnation, Member, MemberState, MetadataVersion, NodeLifecycle, NodeMetadata, ServiceName,
 };
@@ -93,6 +95,7 @@ impl App {
 /// A node. Dropping it is what `kill -9` does: its sockets close.
 struct Node {
     address: SocketAddr,
+    serving: Handle,
     local: LocalServices,
     outbounds: Outbounds,
     readiness: Readiness,
@@ -104,18 +107,24 @@ struct Mesh {
     tell: watch::Sender<Vec<Peer>>,
     nodes: BTreeMap<usize, Node>,
     factory: ClientFactory,
+    /// How many lanes each node has; none if 0.
+    lanes: usize,
 }
 
 impl Mesh {
     fn new() -> Result<Self, BoxError> {
         let authority = Authority::new()?;
         let factory = ClientFactory::new(authority.credentials("client")?, FactoryOptions::default())?;
-        Ok(Self { authority, tell: watch::Sender::default(), nodes: BTreeMap::new(), factory })
+        Ok(Self { authority, tell: watch::Sender::default(), nodes: BTreeMap::new(), factory, lanes: 0 })
     }
 
     /// Starts nodes, of which those after the first have an application each.
     async fn start(apps: &[&App]) -> Result<Self, BoxError> {
-        let mut mesh = Self::new()?;
+        Self::start_with(0, apps).await
+    }
+
+    async fn start_with(lanes: usize, apps: &[&App]) -> Result<Self, BoxError> {
+        let mut mesh = Self { lanes, ..Self::new()? };
         mesh.join(0, None).await?;
         for (number, app) in apps.iter().enumerate() {
             mesh.join(number + 1, Some(app)).await?;
@@ -129,10 +138,11 @@ impl Mesh {
         let options = Options {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             udp_buffer_bytes: 128 * 1024,
+            lanes: NonZeroUsize::new(self.lanes).map(Lanes::start).transpose()?,
             ..Options::default()
         };
         let server = Server::bind(options, Arc::clone(&credentials) as _)?;
-        let address = server.local_addr();
+        let (address, serving) = (server.local_addr(), server.handle());
         let service = |beside: &App| {
             let health = HealthOptions { interval: Duration::from_millis(50), ..HealthOptions::default() };
             let grpc = LocalApp { endpoint: beside.endpoint.clone(), protocol: LocalProtocol::Grpc };
@@ -160,7 +170,7 @@ impl Mesh {
             let mut healthy = local.healthy();
             within("a healthy application", healthy.wait_for(|healthy| !healthy.is_empty())).await?;
         }
-        self.nodes.insert(number, Node { address, local, outbounds, readiness, _running: running });
+        self.nodes.insert(number, Node { address, serving, local, outbounds, readiness, _running: running });
         self.announce(number, if app.is_some() { &[ECHO] } else { &[] })
     }
 
@@ -270,6 +280,27 @@ async fn all_shapes_go_through_two_nodes_to_an_application_that_knows_nothing_of
     let failing = EchoRequest { failure: Some(failure), ..says("a") };
     let status = client.unary(failing).await.expect_err("a failure");
     assert_eq!((status.code(), status.message(), status.details()), (Code::FailedPrecondition, "nöt now", &b"why"[..]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn calls_leave_by_a_connection_of_their_lane_and_what_is_learned_of_peers_is_shared() -> Outcome {
+    let app = App::start().await?;
+    let mesh = Mesh::start_with(2, &[&app]).await?;
+    mesh.knows(0, true).await?;
+    let first = mesh.client(0)?;
+    let other = ClientFactory::new(mesh.authority.credentials("client")?, FactoryOptions::default())?;
+    let second = EchoClient::new(other.channel(mesh.channel(0)?.target(), FactoryOptions::DATA_PLANE)?);
+    for mut client in [first.clone(), second.clone(), second, first] {
+        assert_eq!(within("an answer", client.unary(says("a"))).await?.into_inner(), reply("a", 0));
+    }
+    let callers = |number: usize| {
+        let peers = mesh.nodes[&number].serving.connections();
+        peers.iter().map(|peer| peer.spiffe_id().node().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!((callers(0), callers(1)), (vec!["client".to_owned(); 2], vec!["node-0".to_owned(); 2]));
+    let [service] = &mesh.nodes[&0].outbounds.outbounds()[..] else { return Err("one service was called".into()) };
+    assert_eq!(service.peers.iter().map(|peer| peer.successes + peer.inflight).collect::<Vec<_>>(), [4]);
     Ok(())
 }
 

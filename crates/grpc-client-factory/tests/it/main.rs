@@ -9,6 +9,7 @@ mod gone;
 mod health_checks;
 mod hedging;
 mod http3;
+mod lanes;
 mod limits;
 mod measures;
 mod mesh_server;

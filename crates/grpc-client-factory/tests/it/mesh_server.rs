@@ -19,17 +19,17 @@ use tonic::service::Routes;
 use crate::quic::Wire;
 use crate::support::{CLIENT, Outcome, SERVER, channel, credentials, factory, held, says};
 
-struct Mesh {
+pub(crate) struct Mesh {
     authority: Authority,
     echo: EchoService,
-    handle: Handle,
+    pub(crate) handle: Handle,
     target: Target,
     shutdown: CancellationToken,
     running: JoinSet<DrainReport>,
 }
 
 impl Mesh {
-    fn start() -> Result<Self, Box<dyn std::error::Error>> {
+    pub(crate) fn start() -> Result<Self, Box<dyn std::error::Error>> {
         let authority = Authority::new()?;
         let options = Options { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..Options::default() };
         let server = Server::bind(options, credentials(&authority, SERVER))?;
@@ -41,7 +41,7 @@ impl Mesh {
     }
 
     /// A channel of `holder` that speaks HTTP/3 or HTTP/2 only.
-    fn channel(&self, holder: &Holder, mode: Http3Mode) -> Channel {
+    pub(crate) fn channel(&self, holder: &Holder, mode: Http3Mode) -> Channel {
         self.channel_with(holder, mode, |_| ())
     }
 

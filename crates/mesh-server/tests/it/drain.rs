@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 use crate::fixture::{By, Outcome, Served, held, options, says, within};
 use crate::http3_client::Http3Client;
 
-async fn check_finished(by: By) -> Outcome {
+pub(crate) async fn check_finished(by: By, options: Options) -> Outcome {
     const HELD: usize = 8;
-    let served = Served::start()?;
+    let served = Served::start_with(options)?;
     let client = served.client(by).await?;
     let mut unary = JoinSet::new();
     for _ in 0..HELD {
@@ -53,8 +53,8 @@ async fn check_finished(by: By) -> Outcome {
 
 #[tokio::test]
 async fn calls_under_way_are_finished() -> Outcome {
-    check_finished(By::Tonic).await?;
-    check_finished(By::Http3).await
+    check_finished(By::Tonic, options()).await?;
+    check_finished(By::Http3, options()).await
 }
 
 /// Callers that go on until they are turned away: whatever was executed has been answered.

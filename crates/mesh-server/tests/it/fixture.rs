@@ -90,7 +90,7 @@ impl Served {
             .max_decoding_message_size(MESSAGE_BYTES)
             .max_encoding_message_size(MESSAGE_BYTES);
         let router = Routes::new(service).into_axum_router().route("/who", get(who));
-        let router = router.route("/never", get(std::future::pending::<()>));
+        let router = router.route("/never", get(std::future::pending::<()>)).route("/thread", get(thread));
         let mut running = JoinSet::new();
         let inflight = Inflight::new();
         running.spawn(run(server, router, &inflight, shutdown.clone()));
@@ -142,6 +142,10 @@ impl Served {
 
 async fn who(Extension(peer): Extension<PeerIdentity>) -> String {
     format!("{} by {}", peer.spiffe_id().node(), peer.protocol().as_str())
+}
+
+async fn thread() -> String {
+    std::thread::current().name().unwrap_or_default().to_owned()
 }
 
 pub(crate) fn options() -> Options {

@@ -6,6 +6,7 @@ mod drain;
 mod fixture;
 mod http3_client;
 mod inflight;
+mod lanes;
 mod limits;
 mod metrics;
 mod raw_http3;

@@ -172,6 +172,12 @@ keys! {
             "`http://127.0.0.1:port`, `unix:/path`",
             "Where applications of this machine call their node, without TLS, to reach any service of the mesh; not for role `worker`",
         );
+    RPC_THREADS = "rpc.threads", Number, None,
+        About::Words(
+            "1 to 64",
+            "Most threads that calls have, one for each core unless set. Connections are dealt out to them and stay there with their calls; each \
+             thread has connections of its own to others",
+        );
     RPC_CHOOSER = "rpc.chooser", Text, Some("tiered > adaptive"),
         About::Words("filters and a chooser", "Which peers get calls; docs/peers.md names them all");
     RPC_SERVICES = "rpc.services", Table, None,

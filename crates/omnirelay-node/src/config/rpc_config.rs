@@ -10,6 +10,7 @@ use peers_core::ChooserSpec;
 
 use super::keys::{self, Key};
 use super::problem::Problem;
+use super::setting::Threads;
 use super::settings::{Reader, Settings, show};
 
 /// `rpc.*`: calls between applications.
@@ -19,6 +20,8 @@ pub(crate) struct RpcConfig {
     pub(crate) address: Option<SocketAddr>,
     pub(crate) advertise_port: Option<NonZeroU16>,
     pub(crate) local: Option<LocalEndpoint>,
+    /// One for each core unless set.
+    pub(crate) threads: Option<Threads>,
     pub(crate) chooser: ChooserSpec,
     pub(crate) services: BTreeMap<ServiceName, LocalApp>,
     /// Of no methods unless some are named.
@@ -33,6 +36,7 @@ impl RpcConfig {
             address: reader.optional(keys::RPC_ADDRESS),
             advertise_port: reader.optional(keys::RPC_ADVERTISE_PORT),
             local: reader.optional(keys::RPC_LOCAL),
+            threads: reader.optional(keys::RPC_THREADS),
             chooser: reader.value(keys::RPC_CHOOSER),
             services: reader.optional(keys::RPC_SERVICES).unwrap_or_default(),
             hedging: HedgingOptions {

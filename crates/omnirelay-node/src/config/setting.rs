@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use dispatcher::{LocalApp, LocalEndpoint};
 use figment::value::Value;
 use gossip::Profile;
 use grpc_client_factory::HedgedMethods;
+use lanes::LANES_MAX;
 use mesh_types::{ClusterId, Endpoint, NameError, NodeId, NodeMetadata, Region, Role, ServiceName};
 use peers_core::ChooserSpec;
 use telemetry::LogFormat;
@@ -68,6 +69,18 @@ impl Setting for NonZeroU16 {
     fn from_value(value: &Value) -> Result<Self, String> {
         let valid = "from 1 to 65535";
         Self::new(whole(value, valid)?).ok_or_else(|| format!("a whole number {valid} is valid"))
+    }
+}
+
+/// How many threads calls have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Threads(pub(crate) NonZeroUsize);
+
+impl Setting for Threads {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let count = value.to_i128().and_then(|number| usize::try_from(number).ok()).and_then(NonZeroUsize::new);
+        let threads = count.filter(|count| count.get() <= LANES_MAX).map(Self);
+        threads.ok_or_else(|| format!("a whole number from 1 to {LANES_MAX} is valid"))
     }
 }
 

@@ -406,3 +406,15 @@ fn a_profile_stands_above_the_defaults_and_below_everything_that_somebody_set() 
     assert_eq!(origins, ["profile fast", "flag --set", "default"]);
     Ok(())
 }
+
+#[test]
+fn calls_have_as_many_threads_as_there_may_be() -> TestResult {
+    let load = |threads: &str| show(&sources(&[], &[&format!("rpc.threads={threads}")]));
+    let threads = |count: &str| Ok::<_, ConfigError>(load(count)?.rpc.threads.map(|Threads(count)| count.get()));
+    assert_eq!((threads("1")?, threads("64")?, show(&sources(&[], &[]))?.rpc.threads), (Some(1), Some(64), None));
+    for wrong in ["0", "65"] {
+        let problem = format!("flag --set: `rpc.threads` is {wrong}; a whole number from 1 to 64 is valid");
+        check_refused(load(wrong), &[&problem]);
+    }
+    Ok(())
+}

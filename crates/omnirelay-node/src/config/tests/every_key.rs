@@ -57,6 +57,7 @@ const ROWS: &[Row] = rows! {
     "rpc.address": "'127.0.0.1:1'", "127.0.0.1:1"; "'127.0.0.1'";
     "rpc.advertisePort": "1", "1"; "0";
     "rpc.local": "'unix:/s'", "unix:/s"; "'http://10.0.0.1:1'";
+    "rpc.threads": "64", "64"; "65";
     "rpc.chooser": "'random'", "random"; "'best'";
     "rpc.services": "{ rack = 'http://127.0.0.1:1' }", "http://127.0.0.1:1"; "{ rack = 'http://10.0.0.1:1' }";
     "rpc.hedging.methods": "['a.B/Read', 'a.B/List']", "a.B/Read,a.B/List"; "['a.B.Read']";
