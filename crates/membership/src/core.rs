@@ -9,6 +9,7 @@ use mesh_types::{BootEpoch, Incarnation, Member, MemberState, Membership, Metada
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
+use crate::archive::Archive;
 use crate::claim::{Claim, Standing};
 use crate::class::{Class, Queue};
 use crate::event::{Event, Stats};
@@ -25,7 +26,7 @@ use crate::record::Record;
 use crate::responses::Responses;
 use crate::suspicion::Accusation;
 use crate::sync::Syncs;
-use crate::table::{Entry, Table, metadata_of, own_update};
+use crate::table::{Entry, Table, own_update};
 use crate::user_events::UserEvents;
 use crate::verification::Verification;
 use crate::wire::{self, Body, Message, Rejected, Update};
@@ -105,9 +106,32 @@ impl Core {
     /// # Errors
     /// An option or the metadata is not valid.
     pub fn new(local: LocalNode, options: Options, seed: u64, now: Instant) -> Result<Self, StartError> {
+        Self::start(local, options, seed, None, now)
+    }
+
+    /// Starts a node likewise that keeps records in `archive`, with all other cores of the process that are given it.
+    ///
+    /// # Errors
+    /// As [`Core::new`].
+    pub fn sharing(
+        archive: &Archive,
+        local: LocalNode,
+        options: Options,
+        seed: u64,
+        now: Instant,
+    ) -> Result<Self, StartError> {
+        Self::start(local, options, seed, Some(archive.clone()), now)
+    }
+
+    fn start(
+        local: LocalNode,
+        options: Options,
+        seed: u64,
+        archive: Option<Archive>,
+        now: Instant,
+    ) -> Result<Self, StartError> {
         options.validate()?;
         let LocalNode { id, boot_epoch, metadata } = local;
-        let cluster = metadata.cluster.clone();
         let own_record =
             Record::encode(Arc::new(metadata)).map_err(|source| StartError::Metadata { node: id.clone(), source })?;
         let boot_epoch = boot_epoch.max(BootEpoch(1));
@@ -115,10 +139,10 @@ impl Core {
             rng: SmallRng::seed_from_u64(seed),
             own: Claim { boot_epoch, incarnation: Incarnation(0), standing: Standing::Alive },
             own_version: MetadataVersion(1),
-            own_record,
             phase: Phase::Joining,
-            table: Table::new(cluster, options.max_members),
-            overlay: Overlay::new(options.fanout),
+            table: Table::new(Arc::clone(&own_record.metadata), archive, options.max_members, now),
+            own_record,
+            overlay: Overlay::around(id.clone(), options.fanout),
             links: BTreeSet::new(),
             outbox: Outbox::new(options.link_rate()),
             prober: Prober::default(),
@@ -189,8 +213,9 @@ impl Core {
     /// Returns all members as they are now.
     #[must_use]
     pub fn snapshot(&self) -> Membership {
-        let members = self.table.iter().filter_map(|(node, entry)| self.member_of(node, entry));
-        Membership { version: self.version, local: self.local.clone(), members: members.collect() }
+        let mut members = Vec::with_capacity(self.table.len());
+        members.extend(self.table.iter().filter_map(|(node, entry)| self.member_of(node, entry)));
+        Membership { version: self.version, local: self.local.clone(), members }
     }
 
     /// Returns the state of a member; `None` if it is not known.
@@ -203,7 +228,7 @@ impl Core {
     /// Returns the life of a member that is known here.
     #[must_use]
     pub fn boot_epoch_of(&self, node: &NodeId) -> Option<BootEpoch> {
-        self.table.get(node).map(|entry| entry.claim.boot_epoch)
+        self.table.get(node).map(|entry| entry.claim().boot_epoch)
     }
 
     /// Returns the version of what a member says of itself, as far as it is known here.
@@ -216,7 +241,7 @@ impl Core {
     /// where the verdict came without its evidence.
     #[must_use]
     pub fn witnesses_of(&self, node: &NodeId) -> &[NodeId] {
-        self.table.get(node).map_or(&[], |entry| entry.witnesses.as_slice())
+        self.table.get(node).map_or(&[], Entry::witnesses)
     }
 
     /// Returns how many members are alive or suspected by this node alone, itself included.
@@ -268,7 +293,7 @@ impl Core {
 
     /// Returns how many links are of which class. Those whose round trip is not known yet are in none.
     pub fn links_by_class(&self) -> impl Iterator<Item = (RttClass, usize)> {
-        let class_of = |link: &NodeId| self.table.get(link).and_then(|entry| entry.rtt).map(RttClass::of);
+        let class_of = |link: &NodeId| self.table.get(link).and_then(Entry::rtt).map(RttClass::of);
         let count = move |class| self.links.iter().filter(|link| class_of(link) == Some(class)).count();
         RttClass::ALL.into_iter().map(move |class| (class, count(class)))
     }
@@ -290,10 +315,9 @@ impl Core {
         if sender != *from {
             return Err(Rejected::SenderMismatch { claimed: sender, link: from.clone() });
         }
-        let Some((last_seen, _)) = self.table.get_mut_observed(from) else {
+        if !self.table.saw(from, now) {
             return Err(Rejected::UnknownSender { link: from.clone() });
-        };
-        *last_seen = now;
+        }
         for bad in bad_updates {
             self.reject_update(bad.node, &bad.error);
         }
@@ -368,7 +392,7 @@ impl Core {
     }
 
     fn state_in(&self, node: &NodeId, entry: &Entry) -> MemberState {
-        match entry.claim.standing {
+        match entry.claim().standing {
             Standing::Alive if self.accusations.contains_key(node) => MemberState::Suspect,
             Standing::Alive => MemberState::Alive,
             Standing::Unreachable => MemberState::Unreachable,
@@ -381,15 +405,16 @@ impl Core {
         if entry.is_hidden {
             return None;
         }
+        let Claim { boot_epoch, incarnation, .. } = entry.claim();
         Some(Member {
             id: node.clone(),
-            boot_epoch: entry.claim.boot_epoch,
-            incarnation: entry.claim.incarnation,
+            boot_epoch,
+            incarnation,
             state: self.state_in(node, entry),
             metadata_version: entry.metadata_version,
-            metadata: metadata_of(entry)?,
-            last_seen: entry.last_seen,
-            rtt: entry.rtt,
+            metadata: Arc::clone(entry.metadata()?),
+            last_seen: self.table.last_seen(entry),
+            rtt: entry.rtt(),
         })
     }
 

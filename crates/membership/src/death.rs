@@ -50,8 +50,8 @@ impl Core {
     ) {
         let doomed = Claim { boot_epoch, incarnation, standing: Standing::Unreachable };
         self.dooms.remove(subject);
-        let Some(entry) = self.table.get(subject).filter(|entry| entry.claim == doomed) else { return };
-        let witnesses = entry.witnesses.clone();
+        let Some(entry) = self.table.get(subject).filter(|entry| entry.claim() == doomed) else { return };
+        let witnesses = entry.witnesses().to_vec();
         self.declare(subject, Claim { standing: Standing::Dead, ..doomed }, witnesses, now);
     }
 }

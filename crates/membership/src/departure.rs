@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use mesh_types::{BootEpoch, NodeId};
 
 use crate::core::{Core, Timer};
+use crate::table::Entry;
 
 /// How long a departed member stays visible; its tombstone stays longer.
 const DEPARTED_VISIBLE: Duration = Duration::from_secs(300);
@@ -59,7 +60,7 @@ impl Core {
     }
 
     fn is_departed(&self, node: &NodeId, boot_epoch: BootEpoch) -> bool {
-        let claim = self.table.get(node).map(|entry| entry.claim);
+        let claim = self.table.get(node).map(Entry::claim);
         claim.is_some_and(|claim| claim.boot_epoch == boot_epoch && claim.standing.is_final())
     }
 }

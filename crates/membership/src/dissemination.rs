@@ -12,7 +12,7 @@ use crate::class::Class;
 use crate::core::{Core, Phase, Timer};
 use crate::event::Event;
 use crate::exchange::{Channel, Output};
-use crate::table::Merged;
+use crate::table::{Entry, Merged};
 use crate::wire::{self, Update, UpdateError};
 
 /// Bytes of a datagram left for the envelope around the updates: sender, sequence, digest, tags.
@@ -86,7 +86,7 @@ impl Core {
     /// of this node. No clocks are compared: ages add up, and half a round trip for each link.
     fn said_at(&self, from: Option<&NodeId>, age: Option<Duration>, now: Instant) -> Option<Instant> {
         let Some(from) = from else { return Some(now) };
-        let travelled = self.table.get(from).and_then(|entry| entry.rtt).unwrap_or_default() / 2;
+        let travelled = self.table.get(from).and_then(Entry::rtt).unwrap_or_default() / 2;
         now.checked_sub(age? + travelled)
     }
 
@@ -271,8 +271,8 @@ impl Core {
 
     /// Sends to a member whose endpoint is known.
     fn send_bytes(&mut self, to: &NodeId, channel: Channel, bytes: Bytes) {
-        let record = self.table.get(to).and_then(|entry| entry.record.as_ref());
-        if let Some(endpoint) = record.map(|record| record.metadata.endpoint.clone()) {
+        let metadata = self.table.get(to).and_then(Entry::metadata);
+        if let Some(endpoint) = metadata.map(|metadata| metadata.endpoint.clone()) {
             self.outputs.push_back(Output::Send { to: to.clone(), endpoint, channel, bytes });
         }
     }
@@ -289,12 +289,13 @@ impl Core {
         let was_alive = merged.before.is_some_and(|claim| claim.standing == Standing::Alive);
         let is_alive = merged.after.standing == Standing::Alive;
         if was_alive != is_alive {
-            if is_alive {
-                self.overlay.insert(node);
-            } else {
-                self.overlay.remove(node);
+            let has_moved = match is_alive {
+                true => self.overlay.insert(node),
+                false => self.overlay.remove(node, &self.table.living()),
+            };
+            if has_moved || self.overlay.are_few(self.table.alive()) {
+                self.relink(!is_alive);
             }
-            self.relink(!is_alive);
         }
         if merged.after.standing != Standing::Unreachable {
             self.spare(node);
@@ -317,7 +318,7 @@ impl Core {
     ///
     /// Links that take the place of somebody lost are probed soon: whatever took that one may have taken more.
     pub(crate) fn relink(&mut self, somebody_is_lost: bool) {
-        let links = self.overlay.neighbours(&self.local);
+        let links = self.overlay.neighbours(self.table.alive(), self.table.living());
         if somebody_is_lost {
             let new: Vec<NodeId> = links.difference(&self.links).cloned().collect();
             new.into_iter().for_each(|link| self.watch_again(link));
@@ -329,7 +330,7 @@ impl Core {
 
     fn note_flap(&mut self, node: &NodeId, merged: Merged, now: Instant) {
         let was_alive = merged.before.is_some_and(|claim| claim.standing == Standing::Alive);
-        let accuser = self.table.get(node).and_then(|entry| entry.witnesses.first());
+        let accuser = self.table.get(node).and_then(|entry| entry.witnesses().first());
         if let Some(accuser) = accuser.filter(|_| was_alive) {
             self.flaps.note(node, accuser, now);
         }

@@ -144,7 +144,7 @@ impl Core {
             });
         }
         let update = self.check_own_update(from, hello.own)?;
-        let known = self.table.get(&from.node).map_or(BootEpoch(0), |entry| entry.claim.boot_epoch);
+        let known = self.table.get(&from.node).map_or(BootEpoch(0), |entry| entry.claim().boot_epoch);
         self.admit(from, update, now)?;
         let ack = proto::HelloAck {
             protocol: hello.protocol_max.min(GOSSIP_PROTOCOL_MAX),
@@ -207,7 +207,7 @@ impl Core {
         if update.claim.standing != Standing::Alive {
             return Err(wrong("it does not say that its node is alive".to_owned()));
         }
-        let metadata = Record::decode(update.record.clone())?.metadata;
+        let metadata = Record::decode(&update.record, &self.own_record.metadata)?.metadata;
         self.check_cluster(metadata.cluster.as_str())?;
         if metadata.role != from.role {
             return Err(HelloError::WrongRole { claimed: metadata.role.clone(), certified: from.role.clone() });
@@ -217,10 +217,9 @@ impl Core {
 
     fn admit(&mut self, from: &Sender, update: Update, now: Instant) -> Result<(), HelloError> {
         self.learn_one(None, update, true, now);
-        let Some((last_seen, _)) = self.table.get_mut_observed(&from.node) else {
+        if !self.table.saw(&from.node, now) {
             return Err(HelloError::TableFull);
-        };
-        *last_seen = now;
+        }
         if self.table.standing(&from.node) != Some(Standing::Alive) {
             // It does not know what is said of it.
             self.tell(&from.node, &from.node, now);

@@ -6,7 +6,6 @@ use mesh_types::Endpoint;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
-use crate::claim::Standing;
 use crate::core::{Core, Phase, Timer};
 use crate::exchange::Output;
 
@@ -28,8 +27,7 @@ impl Core {
     pub(crate) fn unknown_seeds(&self) -> Vec<Endpoint> {
         let is_known = |seed: &Endpoint| {
             self.table.iter().any(|(_, entry)| {
-                let listens_there = |record: &crate::record::Record| record.metadata.endpoint == *seed;
-                entry.claim.standing == Standing::Alive && entry.record.as_ref().is_some_and(listens_there)
+                entry.is_alive() && entry.metadata().is_some_and(|metadata| metadata.endpoint == *seed)
             })
         };
         self.join.seeds.iter().filter(|seed| !is_known(seed)).cloned().collect()

@@ -39,6 +39,7 @@
 //! ```
 #![deny(clippy::disallowed_types, clippy::expect_used, clippy::indexing_slicing)]
 
+mod archive;
 mod claim;
 mod class;
 mod core;
@@ -69,6 +70,7 @@ mod user_events;
 mod verification;
 mod wire;
 
+pub use crate::archive::Archive;
 pub use crate::class::{Class, Queue};
 pub use crate::core::Core;
 pub use crate::event::{Event, Stats};

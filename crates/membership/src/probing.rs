@@ -14,6 +14,7 @@ use crate::claim::Standing;
 use crate::core::{Core, Phase, Timer};
 use crate::exchange::{Channel, Output};
 use crate::sync::QUIET;
+use crate::table::Entry;
 use crate::wire::{Probe, Update};
 
 /// Every which round also probes any member: it covers pairs that the overlay does not. A stranger costs a handshake, some
@@ -157,8 +158,7 @@ impl Core {
 
     fn probe_anybody(&mut self, now: Instant) {
         let (links, local) = (&self.links, &self.local);
-        let alive = self.table.iter().filter(|(_, entry)| entry.claim.standing == Standing::Alive);
-        let strangers = alive.map(|(node, _)| node).filter(|node| *node != local && !links.contains(*node));
+        let strangers = self.table.living().filter(|node| *node != local && !links.contains(*node));
         if let Some(target) = strangers.choose(&mut self.rng).cloned() {
             self.probe(&target, Channel::Datagram, Purpose::Watch, now);
         }
@@ -232,7 +232,7 @@ impl Core {
             return;
         }
         let is_lost = |standing| matches!(standing, Standing::Unreachable | Standing::Dead);
-        let lost = self.table.iter().filter(|(_, entry)| is_lost(entry.claim.standing) && entry.record.is_some());
+        let lost = self.table.iter().filter(|(_, entry)| is_lost(entry.claim().standing) && entry.record.is_some());
         let lost = lost.map(|(node, _)| node).choose(&mut self.rng).cloned();
         if let Some(target) = lost {
             self.probe(&target, Channel::Datagram, Purpose::Ask, now);
@@ -245,7 +245,7 @@ impl Core {
     /// Sends a probe and waits for its answer.
     pub(crate) fn probe(&mut self, target: &NodeId, channel: Channel, purpose: Purpose, now: Instant) {
         let Some(entry) = self.table.get(target) else { return };
-        let timeout = self.probe_timeout(entry.rtt);
+        let timeout = self.probe_timeout(entry.rtt());
         self.prober.next_sequence += 1;
         let sequence = self.prober.next_sequence;
         let missed_at = now + timeout;
@@ -323,7 +323,7 @@ impl Core {
         if is_timed {
             self.observe_rtt(from, took);
         }
-        if took <= self.options.probe_timeout(self.table.get(from).and_then(|entry| entry.rtt)) {
+        if took <= self.options.probe_timeout(self.table.get(from).and_then(Entry::rtt)) {
             self.health.improve();
         }
         let is_responsive = self.responses.is_responsive(from, now);
@@ -342,18 +342,16 @@ impl Core {
     }
 
     fn observe_rtt(&mut self, peer: &NodeId, sample: Duration) {
-        if let Some((_, rtt)) = self.table.get_mut_observed(peer) {
-            // RFC 6298 §2: the first sample as it is, then one eighth of each.
-            *rtt = Some(rtt.map_or(sample, |smoothed| (smoothed * 7 + sample) / 8));
+        // RFC 6298 §2: the first sample as it is, then one eighth of each.
+        let smooth = |rtt: Option<Duration>| rtt.map_or(sample, |smoothed| (smoothed * 7 + sample) / 8);
+        if self.table.set_rtt(peer, smooth) {
             self.outputs.push_back(Output::Rtt { peer: peer.clone(), rtt: sample });
         }
     }
 
     /// What a handshake has shown stands in until a probe has been answered.
     pub(crate) fn seed_rtt(&mut self, peer: &NodeId, sample: Duration) {
-        if let Some((_, rtt)) = self.table.get_mut_observed(peer) {
-            rtt.get_or_insert(sample);
-        }
+        self.table.set_rtt(peer, |rtt| rtt.unwrap_or(sample));
     }
 
     pub(crate) fn on_probe_missed(&mut self, sequence: u64, now: Instant) {

@@ -97,8 +97,9 @@ impl Record {
         Ok(Self { bytes, metadata })
     }
 
-    /// Reads and checks what another node says of itself.
-    pub(crate) fn decode(bytes: Bytes) -> Result<Self, RecordError> {
+    /// Reads and checks what another node says of itself. What it says alike with `own`, as most nodes of a mesh do, is in memory
+    /// once; and the bytes are copied, or they would keep the message around them.
+    pub(crate) fn decode(bytes: &Bytes, own: &NodeMetadata) -> Result<Self, RecordError> {
         if bytes.len() > MAX_RECORD_BYTES {
             return Err(RecordError::TooLarge { bytes: bytes.len() });
         }
@@ -107,10 +108,10 @@ impl Record {
             return Err(RecordError::Missing { field: "schema" });
         }
         let metadata = NodeMetadata {
-            role: name("role", &message.role)?,
-            cluster: name("cluster", &message.cluster)?,
-            region: name("region", &message.region)?,
-            mesh_version: required("mesh_version", &message.mesh_version)?.into(),
+            role: alike(name("role", &message.role)?, &own.role),
+            cluster: alike(name("cluster", &message.cluster)?, &own.cluster),
+            region: alike(name("region", &message.region)?, &own.region),
+            mesh_version: alike(required("mesh_version", &message.mesh_version)?.into(), &own.mesh_version),
             http3_support: message.http3_support,
             endpoint: endpoint("endpoint", required("endpoint", &message.endpoint)?)?,
             labels: message.labels,
@@ -123,8 +124,13 @@ impl Record {
             },
         };
         metadata.validate().map_err(|source| RecordError::Bounds { source })?;
-        Ok(Self { bytes, metadata: Arc::new(metadata) })
+        Ok(Self { bytes: Bytes::copy_from_slice(bytes), metadata: Arc::new(metadata) })
     }
+}
+
+/// Returns `own` in the place of its equal.
+fn alike<T: Clone + PartialEq>(read: T, own: &T) -> T {
+    if read == *own { own.clone() } else { read }
 }
 
 const fn encoded(lifecycle: NodeLifecycle) -> proto::Lifecycle {
@@ -167,6 +173,8 @@ fn name<T: std::str::FromStr<Err = NameError>>(field: &'static str, text: &str) 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn message() -> proto::NodeRecord {
@@ -186,17 +194,37 @@ mod tests {
         }
     }
 
+    fn own() -> NodeMetadata {
+        NodeMetadata {
+            role: "worker".parse().expect("a name"),
+            cluster: "alpha".parse().expect("a name"),
+            region: "eu-1".parse().expect("a name"),
+            mesh_version: "0.1.0".into(),
+            http3_support: true,
+            endpoint: "10.0.0.1:17421".parse().expect("an endpoint"),
+            labels: BTreeMap::new(),
+            features: Features::default(),
+            lifecycle: NodeLifecycle::Active,
+            services: BTreeSet::new(),
+            rpc_endpoint: None,
+        }
+    }
+
+    fn decode(bytes: impl Into<Bytes>) -> Result<Record, RecordError> {
+        Record::decode(&bytes.into(), &own())
+    }
+
     #[track_caller]
     fn check(change: fn(&mut proto::NodeRecord), problem: &str) {
         let mut record = message();
         change(&mut record);
-        let error = Record::decode(record.encode_to_vec().into()).err().map(|error| error.to_string());
+        let error = decode(record.encode_to_vec()).err().map(|error| error.to_string());
         assert_eq!(error.as_deref(), Some(problem));
     }
 
     #[test]
     fn a_record_reads_back_as_it_was_written() -> Result<(), RecordError> {
-        let decoded = Record::decode(message().encode_to_vec().into())?;
+        let decoded = decode(message().encode_to_vec())?;
         let again = Record::encode(Arc::clone(&decoded.metadata))?;
         assert_eq!(again.bytes, decoded.bytes);
         assert_eq!(decoded.metadata.features, Features::from_bits(1 << 40 | 1));
@@ -204,9 +232,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_record_says_alike_with_the_own_one_is_in_memory_once() -> Result<(), RecordError> {
+        let (own, message) = (own(), proto::NodeRecord { region: "eu-2".to_owned(), ..message() });
+        let read = Record::decode(&message.encode_to_vec().into(), &own)?.metadata;
+        assert!(std::ptr::eq(read.role.as_str(), own.role.as_str()));
+        assert!(std::ptr::eq(read.cluster.as_str(), own.cluster.as_str()));
+        assert!(Arc::ptr_eq(&read.mesh_version, &own.mesh_version));
+        assert_eq!(read.region.as_str(), "eu-2");
+        Ok(())
+    }
+
+    #[test]
+    fn a_record_keeps_its_own_bytes_and_not_the_message_around_them() -> Result<(), RecordError> {
+        let bytes = message().encode_to_vec();
+        let around = Bytes::from([bytes.clone(), vec![0; 1_000]].concat());
+        let read = Record::decode(&around.slice(..bytes.len()), &own())?;
+        assert_eq!(read.bytes, bytes);
+        assert!(around.is_unique(), "the message can go");
+        Ok(())
+    }
+
+    #[test]
     fn a_record_of_a_build_without_services_is_of_a_node_that_takes_no_calls() -> Result<(), RecordError> {
         let old = proto::NodeRecord { services: Vec::new(), rpc_endpoint: String::new(), ..message() };
-        let metadata = Record::decode(old.encode_to_vec().into())?.metadata;
+        let metadata = decode(old.encode_to_vec())?.metadata;
         assert_eq!((metadata.services.len(), &metadata.rpc_endpoint), (0, &None));
         Ok(())
     }
@@ -215,7 +264,7 @@ mod tests {
     fn a_lifecycle_is_read_as_it_was_written_and_an_unknown_one_as_cordoned() -> Result<(), RecordError> {
         let read = |number| {
             let bytes = proto::NodeRecord { lifecycle: number, ..message() }.encode_to_vec();
-            Record::decode(bytes.into()).map(|record| record.metadata.lifecycle)
+            decode(bytes).map(|record| record.metadata.lifecycle)
         };
         for known in NodeLifecycle::ALL {
             assert_eq!(read(encoded(known).into())?, known);
@@ -227,10 +276,10 @@ mod tests {
     #[test]
     fn a_field_of_a_newer_schema_survives_in_the_bytes() -> Result<(), RecordError> {
         let mut bytes = proto::NodeRecord { schema: 2, ..message() }.encode_to_vec();
-        let known = Record::decode(bytes.clone().into())?;
+        let known = decode(bytes.clone())?;
         // Field 99, varint 7.
         bytes.extend([0x98, 0x06, 0x07]);
-        let newer = Record::decode(bytes.clone().into())?;
+        let newer = decode(bytes.clone())?;
         assert_eq!(newer.metadata, known.metadata);
         assert_eq!(newer.bytes, bytes);
         Ok(())

@@ -23,9 +23,6 @@ impl Core {
             self.changed_at = now;
             self.touch();
         }
-        if self.own.standing == Standing::Alive {
-            self.overlay.insert(&self.local);
-        }
         let local = self.local.clone();
         self.enqueue(&local, None, class, now);
     }
@@ -55,7 +52,7 @@ impl Core {
     /// A later life of this node is known. While joining, and at the same address, it is a memory of an earlier run
     /// whose number was higher. Otherwise another process has taken over, and this one is the past.
     fn meet_other_life(&mut self, said: &Update, now: Instant) {
-        let elsewhere = Record::decode(said.record.clone())
+        let elsewhere = Record::decode(&said.record, &self.own_record.metadata)
             .ok()
             .map(|record| record.metadata.endpoint.clone())
             .filter(|endpoint| *endpoint != self.own_record.metadata.endpoint);

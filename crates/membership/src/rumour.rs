@@ -13,14 +13,17 @@ use mesh_types::NodeId;
 use crate::claim::Standing;
 use crate::class::Class;
 use crate::core::{Core, Timer};
+use crate::table::Entry;
 use crate::wire::Update;
 
 impl Core {
     /// Whether an update says that a member is dead of which this node knew no ill.
     pub(crate) fn is_rumour(&self, update: &Update) -> bool {
-        let Some(known) = self.table.get(&update.node).map(|entry| entry.claim) else { return false };
-        update.claim.standing == Standing::Dead
-            && known.standing == Standing::Alive
+        if update.claim.standing != Standing::Dead {
+            return false;
+        }
+        let Some(known) = self.table.get(&update.node).map(Entry::claim) else { return false };
+        known.standing == Standing::Alive
             && known.boot_epoch == update.claim.boot_epoch
             && update.claim > known
             && !self.accusations.contains_key(&update.node)
@@ -57,7 +60,7 @@ impl Core {
         if self.table.rumour_believed_at(node).is_none() {
             return;
         }
-        let said_at = self.table.get(node).and_then(|entry| entry.said_at);
+        let said_at = self.table.said_at(node);
         if let Some(update) = self.table.update_of(node) {
             // Everybody has been told when it was heard.
             self.learn_one(None, update, false, now);

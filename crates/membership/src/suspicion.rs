@@ -13,7 +13,9 @@ use crate::claim::{Claim, Standing};
 use crate::core::{Core, Timer};
 use crate::event::Event;
 use crate::exchange::Channel;
+use crate::overlay::Overlay;
 use crate::probing::Purpose;
+use crate::table::Entry;
 use crate::wire::Update;
 
 /// Verifiers asked at a time.
@@ -112,7 +114,7 @@ impl Accusation {
 impl Core {
     /// Takes note of a missed probe: asks verifiers, unless they are being asked already.
     pub(crate) fn accuse(&mut self, subject: &NodeId, sent_at: Instant, now: Instant) {
-        let Some(claim) = self.table.get(subject).map(|entry| entry.claim) else { return };
+        let Some(claim) = self.table.get(subject).map(Entry::claim) else { return };
         if claim.standing != Standing::Alive {
             return;
         }
@@ -147,14 +149,11 @@ impl Core {
 
     /// Returns whom to ask about `subject`: its other neighbours, who have links to it, then by rendezvous hash.
     fn verifiers_of(&self, subject: &NodeId) -> VecDeque<NodeId> {
-        let eligible = |node: &NodeId| {
-            *node != self.local
-                && node != subject
-                && self.table.standing(node) == Some(Standing::Alive)
-                && !self.accusations.contains_key(node)
-        };
-        let near: Vec<NodeId> = self.overlay.neighbours(subject).into_iter().filter(eligible).collect();
-        let others = self.table.iter().map(|(node, _)| node);
+        let eligible = |node: &NodeId| *node != self.local && node != subject && !self.accusations.contains_key(node);
+        let around = Overlay::among(subject, self.options.fanout, self.table.living());
+        let near = around.neighbours(self.table.alive(), self.table.living());
+        let near: Vec<NodeId> = near.into_iter().filter(eligible).collect();
+        let others = self.table.living();
         let mut far: Vec<(u64, NodeId)> = others
             .filter(|node| eligible(node) && !near.contains(node))
             .map(|node| (rendezvous(subject, node), node.clone()))
@@ -184,7 +183,7 @@ impl Core {
 
     fn request_verification(&mut self, subject: &NodeId, verifier: &NodeId, id: u64, claim: Claim, now: Instant) {
         // A verifier probes twice before it says no. If that takes long, another one is asked, and its answer still counts.
-        let its_answer = self.probe_timeout(self.table.get(verifier).and_then(|entry| entry.rtt));
+        let its_answer = self.probe_timeout(self.table.get(verifier).and_then(Entry::rtt));
         let late = (its_answer * 4).min(self.options.grace() / 2);
         self.schedule(now + late, Timer::VerifierSilent(subject.clone(), id, verifier.clone()));
         let request = proto::VerifyRequest {
@@ -266,7 +265,7 @@ impl Core {
             return;
         }
         accusation.confirm_probes += 1;
-        let rtt = self.table.get(subject).and_then(|entry| entry.rtt);
+        let rtt = self.table.get(subject).and_then(Entry::rtt);
         let next = now + self.probe_timeout(rtt);
         self.probe(subject, Channel::Stream, Purpose::Ask, now);
         self.schedule(next, Timer::Confirm(subject.clone(), id));

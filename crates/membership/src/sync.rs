@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use mesh_proto::gossip as proto;
 use mesh_proto::gossip::envelope::Body as ProtoBody;
-use mesh_types::NodeId;
+use mesh_types::{MetadataVersion, NodeId};
 
 use crate::claim::Claim;
 use crate::class::Class;
@@ -124,7 +124,7 @@ impl Core {
         let mut departed = Vec::new();
         for (node, entry) in &theirs {
             let known = self.version_of(node);
-            let is_newer = known.is_none_or(|(claim, version)| is_newer(entry, claim, version));
+            let is_newer = known.is_none_or(|known| is_newer(entry.claim, entry.metadata_version, known));
             if is_newer && !entry.claim.standing.is_final() {
                 wanted.push(node.to_string());
             } else if is_newer && known.is_some() {
@@ -133,10 +133,10 @@ impl Core {
         }
         let mut lacking = Vec::new();
         for (node, entry) in self.table.iter().filter(|(node, _)| buckets.contains(&self.table.bucket_of(node))) {
-            let version = (entry.claim.boot_epoch, entry.metadata_version);
+            let claim = entry.claim();
             let lacks = match theirs.get(node) {
-                Some(their) => entry.claim > their.claim || version > (their.claim.boot_epoch, their.metadata_version),
-                None => !entry.claim.standing.is_final(),
+                Some(their) => is_newer(claim, entry.metadata_version, (their.claim, their.metadata_version)),
+                None => !claim.standing.is_final(),
             };
             if lacks {
                 lacking.extend(self.table.news_of(node, now).map(|update| wire::encode_update(&update)));
@@ -188,11 +188,11 @@ impl Core {
         }
     }
 
-    fn version_of(&self, node: &NodeId) -> Option<(Claim, mesh_types::MetadataVersion)> {
-        self.table.get(node).map(|entry| (entry.claim, entry.metadata_version))
+    fn version_of(&self, node: &NodeId) -> Option<(Claim, MetadataVersion)> {
+        self.table.get(node).map(|entry| (entry.claim(), entry.metadata_version))
     }
 }
 
-fn is_newer(entry: &Update, claim: Claim, version: mesh_types::MetadataVersion) -> bool {
-    entry.claim > claim || (entry.claim.boot_epoch, entry.metadata_version) > (claim.boot_epoch, version)
+fn is_newer(claim: Claim, version: MetadataVersion, than: (Claim, MetadataVersion)) -> bool {
+    claim > than.0 || (claim.boot_epoch, version) > (than.0.boot_epoch, than.1)
 }

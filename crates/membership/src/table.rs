@@ -1,47 +1,25 @@
 //! The table of members: what is known of each, merged from all that is said.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mesh_proto::SYNC_BUCKETS;
-use mesh_types::{ClusterId, MetadataVersion, NodeId};
+use mesh_types::{MetadataVersion, NodeId, NodeMetadata};
 use twox_hash::XxHash64;
 
+use crate::archive::{Archive, NamedRecord};
 use crate::claim::{Claim, Standing};
 use crate::record::Record;
 use crate::suspicion::quorum;
 use crate::wire::{Update, UpdateError};
 
-/// What is known of one member.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) claim: Claim,
-    /// 0 while no record of this life has been seen.
-    pub(crate) metadata_version: MetadataVersion,
-    /// `None` only for a tombstone: the record has been dropped, or was never seen.
-    pub(crate) record: Option<Record>,
-    /// Whether it departed so long ago that nobody is shown it any more.
-    pub(crate) is_hidden: bool,
-    /// Evidence of an unreachable or dead claim: accuser, then confirmers.
-    pub(crate) witnesses: Vec<NodeId>,
-    pub(crate) last_seen: Instant,
-    pub(crate) rtt: Option<Duration>,
-    /// When the last news of it were first said, as this node's clock has it; `None` if that is not known.
-    pub(crate) said_at: Option<Instant>,
-    /// What others say of it that is not believed yet.
-    pub(crate) rumour: Option<Rumour>,
-}
+mod entries;
+mod entry;
 
-/// That a member is dead, though it is alive as far as this node knows.
-#[derive(Debug)]
-pub(crate) struct Rumour {
-    pub(crate) claim: Claim,
-    pub(crate) witnesses: Vec<NodeId>,
-    /// When it is believed, unless the member has denied it.
-    pub(crate) believed_at: Instant,
-}
+use entries::Entries;
+use entry::Moment;
+pub(crate) use entry::{Entry, Rumour};
 
 /// What a merge did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,9 +42,13 @@ impl Merged {
 /// All entries, the local node's included, with their digest.
 #[derive(Debug)]
 pub(crate) struct Table {
-    cluster: ClusterId,
+    /// What the local node said of itself when it started.
+    own: Arc<NodeMetadata>,
+    made: Instant,
+    /// Where records are kept that other cores hold too.
+    archive: Option<Archive>,
     hash_seed: u64,
-    entries: BTreeMap<NodeId, Entry>,
+    entries: Entries,
     alive: usize,
     buckets: Vec<u64>,
     digest: u64,
@@ -74,12 +56,15 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(cluster: ClusterId, max_members: usize) -> Self {
-        let hash_seed = XxHash64::oneshot(0, cluster.as_str().as_bytes());
+    /// Makes the table of a node that says this of itself, for members of the same cluster.
+    pub(crate) fn new(own: Arc<NodeMetadata>, archive: Option<Archive>, max_members: usize, now: Instant) -> Self {
+        let hash_seed = XxHash64::oneshot(0, own.cluster.as_str().as_bytes());
         Self {
-            cluster,
+            own,
+            made: now,
+            archive,
             hash_seed,
-            entries: BTreeMap::new(),
+            entries: Entries::default(),
             alive: 0,
             buckets: vec![0; SYNC_BUCKETS],
             digest: 0,
@@ -91,16 +76,47 @@ impl Table {
         self.entries.get(node)
     }
 
-    pub(crate) fn get_mut_observed(&mut self, node: &NodeId) -> Option<(&mut Instant, &mut Option<Duration>)> {
-        self.entries.get_mut(node).map(|entry| (&mut entry.last_seen, &mut entry.rtt))
+    /// Takes note of a sign of life; returns whether the member is known.
+    pub(crate) fn saw(&mut self, node: &NodeId, now: Instant) -> bool {
+        let Some(entry) = self.entries.get_mut(node) else { return false };
+        entry.last_seen = Moment::of(now, self.made);
+        true
     }
 
+    /// Replaces the round trip of a member by what `next` makes of it; returns whether the member is known.
+    pub(crate) fn set_rtt(&mut self, node: &NodeId, next: impl FnOnce(Option<Duration>) -> Duration) -> bool {
+        let Some(entry) = self.entries.get_mut(node) else { return false };
+        entry.set_rtt(Some(next(entry.rtt())));
+        true
+    }
+
+    /// Returns when this node last had a sign of life of a member.
+    pub(crate) fn last_seen(&self, entry: &Entry) -> Instant {
+        entry.last_seen.in_time_of(self.made).unwrap_or(self.made)
+    }
+
+    /// Returns when the last news of a member were first said, by this node's clock; `None` if that is not known.
+    pub(crate) fn said_at(&self, node: &NodeId) -> Option<Instant> {
+        self.entries.get(node)?.said_at.in_time_of(self.made)
+    }
+
+    /// Returns the entries by ascending name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeId, &Entry)> {
-        self.entries.iter()
+        self.entries.iter().map(|entry| (&entry.node, entry))
+    }
+
+    /// Returns the names of the members that are alive, the local node's included, ascending.
+    pub(crate) fn living(&self) -> impl Iterator<Item = &NodeId> + Clone {
+        self.entries.iter().filter(|entry| entry.is_alive()).map(|entry| &entry.node)
+    }
+
+    /// Returns how many members are known, however long ago they departed.
+    pub(crate) const fn len(&self) -> usize {
+        self.entries.len()
     }
 
     pub(crate) fn standing(&self, node: &NodeId) -> Option<Standing> {
-        self.entries.get(node).map(|entry| entry.claim.standing)
+        self.entries.get(node).map(|entry| entry.claim().standing)
     }
 
     /// Number of members that are alive, the local node included.
@@ -135,9 +151,9 @@ impl Table {
         let entry = self.entries.get(node)?;
         let record = || entry.record.as_ref().map(|record| record.bytes.clone()).unwrap_or_default();
         // A rumour is passed on as it came, so that it reaches whom it is about; everybody has the record.
-        let (claim, witnesses, record) = match &entry.rumour {
-            Some(rumour) => (rumour.claim, &rumour.witnesses, Bytes::new()),
-            None => (entry.claim, &entry.witnesses, record()),
+        let (claim, witnesses, record) = match entry.rumour() {
+            Some(rumour) => (rumour.claim, rumour.witnesses.as_slice(), Bytes::new()),
+            None => (entry.claim(), entry.witnesses(), record()),
         };
         Some(Update {
             node: node.clone(),
@@ -145,21 +161,21 @@ impl Table {
             // A tombstone without a record has no version, but a message cannot say so.
             metadata_version: entry.metadata_version.max(MetadataVersion(1)),
             record,
-            witnesses: witnesses.clone(),
+            witnesses: witnesses.to_vec(),
             age: None,
         })
     }
 
     /// Returns the same, with how long ago it was first said.
     pub(crate) fn news_of(&self, node: &NodeId, now: Instant) -> Option<Update> {
-        let said_at = self.entries.get(node)?.said_at;
+        let said_at = self.said_at(node);
         Some(Update { age: said_at.map(|at| now.saturating_duration_since(at)), ..self.update_of(node)? })
     }
 
     /// Takes note of when the last news of a member were first said.
     pub(crate) fn set_said_at(&mut self, node: &NodeId, at: Option<Instant>) {
         if let Some(entry) = self.entries.get_mut(node) {
-            entry.said_at = at;
+            entry.said_at = at.map_or(Moment::UNKNOWN, |at| Moment::of(at, self.made));
         }
     }
 
@@ -168,7 +184,7 @@ impl Table {
         let Some(known) = self.entries.get(&update.node) else {
             return self.insert(update, now);
         };
-        let before = known.claim;
+        let before = known.claim();
         let known_version = (before.boot_epoch, known.metadata_version);
         let said_version = (update.claim.boot_epoch, update.metadata_version);
         let is_behind = update.claim < before || said_version < known_version;
@@ -183,16 +199,17 @@ impl Table {
         let wants_record = newer_version || lacks_record && (newer_claim || said_version == known_version);
         let record = self.newer_record(&update, wants_record, newer_claim && (new_life || lacks_record))?;
         let unchanged = Merged { before: Some(before), after: before, new_record: false, is_behind };
+        let seen = Moment::of(now, self.made);
         let Some(entry) = self.entries.get_mut(&update.node) else { return Ok(unchanged) };
         if record.is_none() && !newer_claim {
             return Ok(unchanged);
         }
         let mut merged = Merged { new_record: record.is_some() && (newer_version || newer_claim), ..unchanged };
         if let Some(record) = record {
-            entry.record = Some(record);
+            entry.record = Some(record.1);
             entry.metadata_version = update.metadata_version;
             if newer_version {
-                entry.last_seen = now;
+                entry.last_seen = seen;
             }
         } else if new_life {
             // A verdict on a life whose record never arrived here: only a tombstone remains.
@@ -201,18 +218,18 @@ impl Table {
         }
         if newer_claim {
             if update.claim.incarnation > before.incarnation || new_life {
-                entry.last_seen = now;
+                entry.last_seen = seen;
             }
             if new_life {
-                entry.rtt = None;
+                entry.set_rtt(None);
             }
             entry.is_hidden = false;
-            entry.rumour = None;
-            entry.claim = update.claim;
-            entry.witnesses = update.witnesses;
+            entry.forget_rumour();
+            entry.set_claim(update.claim);
+            entry.set_witnesses(update.witnesses);
             merged.after = update.claim;
         }
-        let (after, version) = (entry.claim, entry.metadata_version);
+        let (after, version) = (entry.claim(), entry.metadata_version);
         self.account(&update.node, Some((before, known_version.1)), Some((after, version)));
         Ok(merged)
     }
@@ -220,18 +237,18 @@ impl Table {
     /// Takes note of a death that is believed later; returns whether it is news. It takes the place of an earlier rumour.
     pub(crate) fn hear_rumour(&mut self, update: Update, believed_at: Instant) -> Result<bool, UpdateError> {
         let Some(known) = self.entries.get(&update.node) else { return Ok(false) };
-        if known.rumour.as_ref().is_some_and(|rumour| rumour.claim >= update.claim) {
+        if known.rumour().is_some_and(|rumour| rumour.claim >= update.claim) {
             return Ok(false);
         }
-        self.check_verdict(&update, Some(known.claim))?;
+        self.check_verdict(&update, Some(known.claim()))?;
         let Some(entry) = self.entries.get_mut(&update.node) else { return Ok(false) };
-        entry.rumour = Some(Rumour { claim: update.claim, witnesses: update.witnesses, believed_at });
+        entry.set_rumour(Rumour { claim: update.claim, witnesses: update.witnesses, believed_at });
         Ok(true)
     }
 
     /// Returns when a rumour of a member is believed, if there is one.
     pub(crate) fn rumour_believed_at(&mut self, node: &NodeId) -> Option<&mut Instant> {
-        self.entries.get_mut(node)?.rumour.as_mut().map(|rumour| &mut rumour.believed_at)
+        self.entries.get_mut(node)?.rumour_mut().map(|rumour| &mut rumour.believed_at)
     }
 
     /// Whether there is no room for another member.
@@ -246,21 +263,17 @@ impl Table {
         self.check_verdict(&update, None)?;
         // Without a record only a tombstone is of use: it keeps an old life from coming back.
         let record = self.newer_record(&update, true, true)?;
-        let entry = Entry {
-            claim: update.claim,
-            metadata_version: if record.is_some() { update.metadata_version } else { MetadataVersion(0) },
-            record,
-            is_hidden: false,
-            witnesses: update.witnesses,
-            last_seen: now,
-            rtt: None,
-            said_at: None,
-            rumour: None,
-        };
-        self.account(&update.node, None, Some((entry.claim, entry.metadata_version)));
-        let merged = Merged { before: None, after: entry.claim, new_record: entry.record.is_some(), is_behind: false };
-        self.entries.insert(update.node, entry);
-        Ok(merged)
+        let (node, record) = record.map_or((update.node, None), |(node, record)| (node, Some(record)));
+        let mut entry = Entry::new(node.clone(), update.claim, Moment::of(now, self.made));
+        if record.is_some() {
+            entry.metadata_version = update.metadata_version;
+        }
+        entry.record = record;
+        entry.set_witnesses(update.witnesses);
+        self.account(&node, None, Some((update.claim, entry.metadata_version)));
+        let new_record = entry.record.is_some();
+        self.entries.insert(entry);
+        Ok(Merged { before: None, after: update.claim, new_record, is_behind: false })
     }
 
     /// Hides a departed member and forgets its record; its tombstone stays.
@@ -274,13 +287,13 @@ impl Table {
     /// Forgets a member altogether.
     pub(crate) fn remove(&mut self, node: &NodeId) {
         if let Some(entry) = self.entries.remove(node) {
-            self.account(node, Some((entry.claim, entry.metadata_version)), None);
+            self.account(node, Some((entry.claim(), entry.metadata_version)), None);
         }
     }
 
-    /// Decodes the update's record if it is `wanted`; a missing one is an error if it is `required` and the
-    /// member is not departed.
-    fn newer_record(&self, update: &Update, wanted: bool, required: bool) -> Result<Option<Record>, UpdateError> {
+    /// Decodes the update's record if it is `wanted`, and returns it with the name of its node; a missing one is an error if it
+    /// is `required` and the member is not departed.
+    fn newer_record(&self, update: &Update, wanted: bool, required: bool) -> Result<Option<NamedRecord>, UpdateError> {
         let required = required && !update.claim.standing.is_final();
         if !wanted {
             return Ok(None);
@@ -288,11 +301,15 @@ impl Table {
         if update.record.is_empty() {
             return if required { Err(UpdateError::Missing { field: "record" }) } else { Ok(None) };
         }
-        let record = Record::decode(update.record.clone())?;
-        if record.metadata.cluster != self.cluster {
+        let node = update.node.clone();
+        let (node, record) = match &self.archive {
+            Some(archive) => archive.decode(node, &update.record, &self.own)?,
+            None => (node, Arc::new(Record::decode(&update.record, &self.own)?)),
+        };
+        if record.metadata.cluster != self.own.cluster {
             return Err(UpdateError::Cluster { cluster: record.metadata.cluster.to_string() });
         }
-        Ok(Some(record))
+        Ok(Some((node, record)))
     }
 
     /// Checks that a verdict comes with a quorum. Death may follow a verdict that is already known.
@@ -353,11 +370,6 @@ impl Table {
 /// Makes the update in which a node speaks of itself.
 pub(crate) fn own_update(node: NodeId, claim: Claim, metadata_version: MetadataVersion, record: &Record) -> Update {
     Update { node, claim, metadata_version, record: Bytes::clone(&record.bytes), witnesses: Vec::new(), age: None }
-}
-
-/// Returns the metadata of an entry, shared.
-pub(crate) fn metadata_of(entry: &Entry) -> Option<Arc<mesh_types::NodeMetadata>> {
-    entry.record.as_ref().map(|record| Arc::clone(&record.metadata))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::claim::{Claim, Standing};
 use crate::core::{Core, Timer};
 use crate::exchange::Channel;
 use crate::probing::Purpose;
+use crate::table::Entry;
 
 /// Most verifications under way at a time; more are refused and counted.
 const MOST_VERIFICATIONS: usize = 256;
@@ -35,7 +36,7 @@ impl Core {
             return;
         }
         let Some(entry) = self.table.get(&subject) else { return };
-        let (known, has_record) = (entry.claim, entry.record.is_some());
+        let (known, has_record) = (entry.claim(), entry.record.is_some());
         if known > accused {
             // Whatever is known here settles it: it denied since, or is judged already.
             self.tell(requester, &subject, now);
@@ -74,7 +75,7 @@ impl Core {
                 return;
             }
         };
-        let rtt = self.table.get(&subject).and_then(|entry| entry.rtt);
+        let rtt = self.table.get(&subject).and_then(Entry::rtt);
         // However unsure of itself this node is, the accuser waits for two probes of a stranger and no longer.
         let timeout = self.probe_timeout(rtt).min(self.options.probe_timeout(None));
         self.schedule(now + timeout, Timer::VerificationFailed(requester, id));

@@ -78,7 +78,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "rumours-in-spite-of-a-new-life",
         file: "src/table.rs",
-        from: "entry.rumour = None;",
+        from: "entry.forget_rumour();",
         to: "",
         caught_by: "rumours::a_member_that_is_back_in_a_new_life_before_its_death_is_believed_was_never_away",
     },

@@ -1,3 +1,5 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use mesh_proto::gossip as proto;
 use mesh_types::{BootEpoch, Incarnation};
 use proptest::prelude::*;
@@ -36,6 +38,23 @@ fn record(node: &str, boot_epoch: u64, version: u64) -> Bytes {
     record.encode_to_vec().into()
 }
 
+/// What the local node says of itself.
+fn own() -> Arc<NodeMetadata> {
+    Arc::new(NodeMetadata {
+        role: "worker".parse().expect("a name"),
+        cluster: "alpha".parse().expect("a name"),
+        region: "eu-1".parse().expect("a name"),
+        mesh_version: "1.1".into(),
+        http3_support: true,
+        endpoint: "own.mesh:17421".parse().expect("an endpoint"),
+        labels: BTreeMap::new(),
+        features: mesh_types::Features::default(),
+        lifecycle: mesh_types::NodeLifecycle::Active,
+        services: BTreeSet::new(),
+        rpc_endpoint: None,
+    })
+}
+
 /// Anything that may be said of a few members, verdicts with a quorum. Only what is said of the departed may come
 /// without a record.
 fn saying() -> impl Strategy<Value = Update> {
@@ -58,8 +77,8 @@ fn saying() -> impl Strategy<Value = Update> {
 }
 
 fn merged(updates: impl IntoIterator<Item = Update>) -> Table {
-    let mut table = Table::new("alpha".parse().expect("a name"), 100);
     let now = moment();
+    let mut table = Table::new(own(), None, 100, now);
     for update in updates {
         table.merge(update, now).expect("what is said is valid and has a quorum");
     }
@@ -71,7 +90,7 @@ type Held = Vec<(NodeId, Claim, MetadataVersion, Bytes)>;
 /// Everything that must be the same on two nodes.
 fn held(table: &Table) -> (Held, u64, Vec<u64>, usize) {
     let bytes = |entry: &Entry| entry.record.as_ref().map(|record| record.bytes.clone()).unwrap_or_default();
-    let entries = table.iter().map(|(node, e)| (node.clone(), e.claim, e.metadata_version, bytes(e)));
+    let entries = table.iter().map(|(node, e)| (node.clone(), e.claim(), e.metadata_version, bytes(e)));
     (entries.collect(), table.digest(), table.bucket_sums().to_vec(), table.alive())
 }
 
@@ -81,8 +100,8 @@ fn recomputed(table: &Table) -> (u64, Vec<u64>, usize) {
     let mut alive = 0;
     for (node, entry) in table.iter() {
         let sum = buckets.get_mut(table.bucket_of(node)).expect("a bucket");
-        *sum = sum.wrapping_add(table.weight(node, entry.claim, entry.metadata_version));
-        alive += usize::from(entry.claim.standing == Standing::Alive);
+        *sum = sum.wrapping_add(table.weight(node, entry.claim(), entry.metadata_version));
+        alive += usize::from(entry.is_alive());
     }
     (buckets.iter().fold(0, |sum, bucket| sum.wrapping_add(*bucket)), buckets, alive)
 }
@@ -153,7 +172,7 @@ fn the_digest_tells_states_lives_incarnations_and_versions_apart() {
         changed(|u| u.claim.standing = Standing::Unreachable),
         changed(|u| u.metadata_version = MetadataVersion(2)),
     ];
-    let distinct: std::collections::BTreeSet<u64> = digests.into_iter().collect();
+    let distinct: BTreeSet<u64> = digests.into_iter().collect();
     assert_eq!(distinct.len(), digests.len());
     assert_eq!(changed(|u| u.claim.standing = Standing::Dead), 0, "the departed do not count");
 }

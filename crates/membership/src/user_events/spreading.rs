@@ -9,6 +9,7 @@ use mesh_types::{Feature, NodeId};
 use super::{SendEventError, Taken, Told, UserEvent, UserEventError, encode};
 use crate::core::{Core, Phase, Timer};
 use crate::event::Event;
+use crate::table::Entry;
 use crate::wire::{self, Rejected};
 
 impl Core {
@@ -97,7 +98,7 @@ impl Core {
 
     /// A node of an earlier build drops what it does not know, and counts it as a fault.
     fn knows_of_events(&self, link: &NodeId) -> bool {
-        let record = self.table.get(link).and_then(|entry| entry.record.as_ref());
-        record.is_some_and(|record| record.metadata.features.contains(Feature::UserEvents))
+        let metadata = self.table.get(link).and_then(Entry::metadata);
+        metadata.is_some_and(|metadata| metadata.features.contains(Feature::UserEvents))
     }
 }
