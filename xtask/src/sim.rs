@@ -25,7 +25,7 @@ pub(crate) struct Membership {
     #[arg(long, default_value_t = 1, value_name = "S")]
     first_seed: u64,
     /// Most nodes of a mesh: each seed draws from 2 to this; 64 unless said. With a scenario, all have so many.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..10_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=10_000))]
     nodes: Option<u16>,
     /// Steps of 10 ms a run.
     #[arg(long, default_value_t = 5_000, value_name = "N")]
@@ -33,7 +33,7 @@ pub(crate) struct Membership {
     /// Tell what befalls the mesh of the first seed and what its nodes say.
     #[arg(long)]
     trace: bool,
-    /// Measure what the protocol promises instead: loss, stalls, crash, partition, joins, spread, storm, profiles, knobs, clocks, releases, or all.
+    /// Measure what the protocol promises instead: loss, stalls, crash, partition, joins, spread, storm, profiles, knobs, clocks, releases, or all; or large, one mesh of thousands.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["steps", "trace"])]
     scenario: Option<String>,
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use membership::{Options, Profile};
 use sim::scenario::{
-    Illness, Sickness, Tuned, between_sites, clocks, crash, cut_in_half, joins_at_once, rolling, spread, storm, tuned,
+    Illness, Large, Sickness, Tuned, between_sites, clocks, crash, cut_in_half, joins_at_once, large, rolling, spread,
+    storm, tuned,
 };
-use sim::{Settings, Weather};
+use sim::{Mesh, Settings, Weather};
 
-const USAGE: &str = "usage: scenarios loss|stalls|crash|partition|joins|spread|storm|profiles|knobs|clocks|releases|all [--nodes N] [--seeds N] [--first-seed S]";
+const USAGE: &str = "usage: scenarios loss|stalls|crash|partition|joins|spread|storm|profiles|knobs|clocks|releases|all|large [--nodes N] [--seeds N] [--first-seed S]";
 
 /// How long members are sick.
 const SICK_FOR: Duration = Duration::from_secs(90);
@@ -103,6 +104,36 @@ fn run(wanted: &Wanted) {
     if wanted.is("spread") {
         news(wanted);
     }
+    // Not one of all: it takes minutes, and gigabytes.
+    if wanted.name == "large" {
+        thousands(wanted);
+    }
+}
+
+/// Tells how meshes of thousands go, and how much memory that took.
+fn thousands(wanted: &Wanted) {
+    let runs: Vec<Option<Large>> = wanted.settings(1_000).map(|settings| large(settings, so_far)).collect();
+    let told = |what: &str, time: fn(&Large) -> Duration| tell(what, runs.iter().map(|run| run.as_ref().map(time)));
+    told("all see all after the last start", |run| run.joined);
+    told("  update known to 95 %", |run| run.known[0]);
+    told("  update known to all", |run| run.known[1]);
+    told("  a crash seen by all", |run| run.crash_seen);
+    told("  equal tables after it", |run| run.settled);
+    let declared: u64 = runs.iter().flatten().map(|run| run.others_declared).sum();
+    let bytes = runs.iter().flatten().map(|run| run.bytes_at_rest).fold(0.0, f64::max);
+    println!("  {declared} times a living member was declared; at rest at most {bytes:.0} B a node and second");
+}
+
+/// Tells how far a mesh of thousands has come.
+fn so_far(mesh: &Mesh, what: &str) {
+    // Where it cannot be read, it is not told.
+    let memory = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = memory.lines().find_map(|line| line.strip_prefix("VmHWM:")).map_or("unknown", str::trim);
+    eprintln!(
+        "{:.1} s: {what}; {} packets so far; at most {peak} in memory",
+        mesh.elapsed().as_secs_f64(),
+        mesh.packets()
+    );
 }
 
 /// Tells how fast an update spreads, and what a mesh costs at rest.
@@ -221,6 +252,7 @@ fn read(mut args: impl Iterator<Item = String>) -> anyhow::Result<Wanted> {
         "knobs",
         "clocks",
         "releases",
+        "large",
         "all",
     ]
     .contains(&name.as_str())

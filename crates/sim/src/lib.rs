@@ -12,6 +12,7 @@
 //! assert!(took.is_some_and(|took| took < Duration::from_secs(1)));
 //! ```
 
+mod agenda;
 pub mod balance;
 pub mod chaos;
 mod clock;

@@ -54,11 +54,19 @@ pub(crate) struct Log {
     hash: XxHash64,
     pub(crate) entries: Vec<LogEntry>,
     pub(crate) counts: BTreeMap<&'static str, u64>,
+    /// How often whom somebody has held for unreachable or dead.
+    pub(crate) declared: BTreeMap<NodeId, u64>,
 }
 
 impl Log {
     pub(crate) fn new(keeps: bool) -> Self {
-        Self { keeps, hash: XxHash64::with_seed(0), entries: Vec::new(), counts: BTreeMap::new() }
+        Self {
+            keeps,
+            hash: XxHash64::with_seed(0),
+            entries: Vec::new(),
+            counts: BTreeMap::new(),
+            declared: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn add(&mut self, at: Duration, node: &NodeId, event: &Event) {
@@ -66,6 +74,9 @@ impl Log {
         self.hash.write_u128(at.as_nanos());
         self.hash.write(node.as_str().as_bytes());
         self.hash.write(event.name().as_bytes());
+        if let Event::Unreachable(member) | Event::Dead(member) = event {
+            *self.declared.entry(member.id.clone()).or_default() += 1;
+        }
         if let Some(member) = event.member() {
             self.hash.write(member.id.as_str().as_bytes());
             self.hash.write_u64(member.boot_epoch.0);

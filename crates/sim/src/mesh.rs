@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use membership::{Core, Input, LocalNode, Rejected, SendEventError, Sender};
+use membership::{Archive, Core, Input, LocalNode, Rejected, SendEventError, Sender};
 use mesh_types::{BootEpoch, Endpoint, NodeId, NodeMetadata, Role};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -50,6 +50,8 @@ pub struct Mesh {
     now: Instant,
     nodes: Vec<Node>,
     by_endpoint: BTreeMap<Endpoint, usize>,
+    /// What the nodes say of themselves, once for all who know it: ten thousand tables of ten thousand fit into a machine.
+    archive: Archive,
     network: Network,
     log: Log,
     /// Who has told whom that a member does not answer it: verifier, accuser, subject.
@@ -105,7 +107,8 @@ impl Mesh {
             started,
             now: started,
             by_endpoint,
-            network: Network::new(nodes.len()),
+            archive: Archive::default(),
+            network: Network::new(nodes.len(), started),
             nodes,
             log: Log::new(settings.keeps_log),
             denials: BTreeSet::new(),
@@ -308,7 +311,8 @@ impl Mesh {
         let wall = (now - self.started).saturating_sub(node.set_back);
         let boot_epoch = BootEpoch(1 + u64::try_from(wall.as_millis()).expect("years"));
         let local = LocalNode { id: node.id.clone(), boot_epoch, metadata };
-        let core = Core::new(local, self.settings.options.clone(), seed, now).expect("valid settings");
+        let core =
+            Core::sharing(&self.archive, local, self.settings.options.clone(), seed, now).expect("valid settings");
         node.core = Some(core);
         node.wake_at = None;
         node.patience.clear();

@@ -1,7 +1,6 @@
 //! Packets under way, and what happens to them.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,6 +8,7 @@ use membership::Channel;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
+use crate::agenda::{Agenda, Due};
 use crate::settings::Weather;
 
 /// How long a stream waits before it sends a lost packet again, the first time: QUIC's probe timeout on a link whose round trip is
@@ -74,36 +74,6 @@ struct Dial {
     waiting: Waiting,
 }
 
-/// One arrival, ordered by when it is due.
-#[derive(Debug)]
-struct Due {
-    at: Instant,
-    number: u64,
-    to: usize,
-    life: u32,
-    arrival: Arrival,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.number) == (other.at, other.number)
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
-
 /// What one node's own connection to the network does to its packets.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Access {
@@ -118,7 +88,7 @@ pub(crate) struct Access {
 /// What is under way, and which links are up.
 #[derive(Debug)]
 pub(crate) struct Network {
-    queue: BinaryHeap<Reverse<Due>>,
+    agenda: Agenda,
     next_number: u64,
     links: Vec<BTreeSet<usize>>,
     /// Dials under way, by dialler and target.
@@ -129,9 +99,9 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn new(nodes: usize) -> Self {
+    pub(crate) fn new(nodes: usize, started: Instant) -> Self {
         Self {
-            queue: BinaryHeap::new(),
+            agenda: Agenda::new(started),
             next_number: 0,
             links: vec![BTreeSet::new(); nodes],
             dials: BTreeMap::new(),
@@ -144,12 +114,11 @@ impl Network {
     /// Puts something on its way to life `life` of node `to`.
     pub(crate) fn push(&mut self, at: Instant, to: usize, life: u32, arrival: Arrival) {
         self.next_number += 1;
-        self.queue.push(Reverse(Due { at, number: self.next_number, to, life, arrival }));
+        self.agenda.push(Due { at, number: self.next_number, to, life, arrival });
     }
 
     pub(crate) fn pop_until(&mut self, limit: Instant) -> Option<(Instant, usize, u32, Arrival)> {
-        self.queue.peek().filter(|first| first.0.at <= limit)?;
-        let Due { at, to, life, arrival, .. } = self.queue.pop()?.0;
+        let Due { at, to, life, arrival, .. } = self.agenda.pop_until(limit)?;
         Some((at, to, life, arrival))
     }
 

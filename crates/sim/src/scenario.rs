@@ -5,6 +5,7 @@
 
 mod clocks;
 mod distance;
+mod large;
 mod rolling;
 mod sick;
 mod storm;
@@ -12,6 +13,7 @@ mod whole;
 
 pub use clocks::{Clocks, clocks};
 pub use distance::{Tuned, between_sites, tuned};
+pub use large::{Large, large};
 pub use rolling::{Rolled, rolling};
 pub use sick::{Illness, Sickness};
 pub use storm::{Storm, storm};

@@ -96,6 +96,12 @@ impl Mesh {
         &self.log.counts
     }
 
+    /// Returns how often nodes have held this one for unreachable or dead.
+    #[must_use]
+    pub fn times_declared(&self, number: usize) -> u64 {
+        self.log.declared.get(&self.nodes[number].id).copied().unwrap_or(0)
+    }
+
     /// Returns how many packets were sent.
     #[must_use]
     pub const fn packets(&self) -> u64 {

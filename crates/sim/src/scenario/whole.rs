@@ -59,7 +59,7 @@ pub fn spread(settings: Settings) -> Option<Spread> {
     Some(Spread { most, all: most + rest_of_them, packets_at_rest, bytes_at_rest })
 }
 
-fn have_label(mesh: &Mesh, origin: usize) -> usize {
+pub(super) fn have_label(mesh: &Mesh, origin: usize) -> usize {
     let knows =
         |core: &membership::Core| core.metadata_version_of(mesh.id(origin)).is_some_and(|version| version.0 > 1);
     mesh.running().filter(|(_, core)| knows(core)).count()
