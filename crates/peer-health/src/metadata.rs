@@ -1,6 +1,7 @@
 //! What is written beside a peer: keys that ignore case, and keep the spelling they were given.
 
 use std::fmt;
+use std::mem;
 use std::sync::OnceLock;
 
 use crate::json::Json;
@@ -36,7 +37,10 @@ pub mod keys {
 /// Two keys that differ in case only are one: its value changes, its place and first spelling stay.
 #[derive(Clone, Default)]
 pub struct Metadata {
-    entries: Vec<(Box<str>, Box<str>)>,
+    /// Keys and values, one behind the other: each peer has some, and a block of memory a text would be several times as much.
+    text: String,
+    /// Where each ends: a key, its value, the next key, and so on.
+    ends: Vec<u32>,
     /// How documents show it, once one has: it is shown far more often than it changes.
     json: OnceLock<Box<[u8]>>,
 }
@@ -50,21 +54,23 @@ impl Metadata {
     /// Returns the value of `key`, in whatever case it is written.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.entries.iter().find(|(known, _)| same_key(known, key)).map(|(_, value)| &**value)
+        self.iter().find(|(known, _)| same_key(known, key)).map(|(_, value)| value)
     }
 
     /// Sets `key`, and returns whether anything is different now.
     pub fn set(&mut self, key: &str, value: &str) -> bool {
-        match self.entries.iter_mut().find(|(known, _)| same_key(known, key)) {
-            Some((_, old)) if **old == *value => false,
-            Some((_, old)) => {
-                *old = value.into();
-                self.json.take();
+        let known = self.iter().position(|(known, _)| same_key(known, key));
+        match known {
+            Some(place) if self.part(2 * place + 1) == value => false,
+            Some(place) => {
+                let old = mem::take(self);
+                for (index, (spelling, other)) in old.iter().enumerate() {
+                    self.push(spelling, if index == place { value } else { other });
+                }
                 true
             }
             None => {
-                self.entries.push((key.into(), value.into()));
-                self.json.take();
+                self.push(key, value);
                 true
             }
         }
@@ -72,15 +78,38 @@ impl Metadata {
 
     /// Keeps the entries whose key passes, and returns whether any had to go.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) -> bool {
-        let before = self.entries.len();
-        self.entries.retain(|(key, _)| keep(key));
-        self.json.take();
-        self.entries.len() != before
+        let old = mem::take(self);
+        for (key, value) in old.iter().filter(|(key, _)| keep(key)) {
+            self.push(key, value);
+        }
+        self.len() != old.len()
     }
 
     /// Returns the entries in their order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.entries.iter().map(|(key, value)| (&**key, &**value))
+        (0..self.len()).map(|place| (self.part(2 * place), self.part(2 * place + 1)))
+    }
+
+    /// Gives back the memory that more entries would have gone into.
+    pub(crate) fn settle(&mut self) {
+        self.text.shrink_to_fit();
+        self.ends.shrink_to_fit();
+    }
+
+    fn push(&mut self, key: &str, value: &str) {
+        self.json.take();
+        for part in [key, value] {
+            self.text.push_str(part);
+            // Far from there: a tracker keeps keys and values to their bounds, and their number.
+            self.ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Returns a key, if the place is even, or a value.
+    fn part(&self, place: usize) -> &str {
+        let end = |of: usize| self.ends.get(of).map_or(0, |end| *end as usize);
+        let start = place.checked_sub(1).map_or(0, end);
+        self.text.get(start..end(place)).unwrap_or_default()
     }
 
     /// Returns the entries as a JSON object.
@@ -102,14 +131,14 @@ impl Metadata {
 
     /// Returns how many entries there are.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.entries.len()
+    pub const fn len(&self) -> usize {
+        self.ends.len() / 2
     }
 
     /// Returns whether there is none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.ends.is_empty()
     }
 }
 
@@ -121,7 +150,7 @@ impl fmt::Debug for Metadata {
 
 impl PartialEq for Metadata {
     fn eq(&self, other: &Self) -> bool {
-        self.entries == other.entries
+        self.ends == other.ends && self.text == other.text
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use foldhash::fast::FixedState;
 use indexmap::IndexMap;
@@ -45,6 +45,8 @@ pub struct Tracker {
     /// Who gave up which work, by sequence id, until it is assigned again.
     pending: Mutex<BTreeMap<u64, Cell>>,
     pub(crate) roster: Mutex<Roster>,
+    /// What was last written beside a peer, while somebody has it.
+    last_written: Mutex<Weak<Metadata>>,
     /// Heartbeats of peers that are forgotten.
     pub(crate) past_heartbeats: AtomicU64,
 }
@@ -64,6 +66,7 @@ impl Tracker {
             table_version: AtomicU64::new(1),
             pending: Mutex::default(),
             roster: Mutex::default(),
+            last_written: Mutex::default(),
             past_heartbeats: AtomicU64::new(0),
         }
     }
@@ -260,9 +263,23 @@ impl Tracker {
             }
         }
         if changed {
-            cell.edit(&mut cold, |facts| facts.metadata = Arc::new(metadata));
+            let metadata = self.once(metadata);
+            cell.edit(&mut cold, |facts| facts.metadata = metadata);
         }
         Ok(())
+    }
+
+    /// Returns `metadata` to share. Of nodes of one kind the same is written: most are equal to what was written last.
+    fn once(&self, mut metadata: Metadata) -> Arc<Metadata> {
+        // A panic elsewhere leaves what was written last.
+        let mut last = self.last_written.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = last.upgrade().filter(|known| **known == metadata) {
+            return same;
+        }
+        metadata.settle();
+        let new = Arc::new(metadata);
+        *last = Arc::downgrade(&new);
+        new
     }
 
     fn find(&self, peer: &NodeId) -> Option<Cell> {

@@ -161,6 +161,25 @@ fn a_membership_brings_the_metadata_of_its_members_and_takes_dropped_labels_away
 }
 
 #[test]
+fn metadata_that_nodes_have_alike_is_in_memory_once_until_one_of_them_changes() -> Outcome {
+    let tracker = tracker();
+    let shared = |of: &Tracker| {
+        let mut all = Vec::new();
+        of.visit(at(0), &mut |record| all.push(Arc::clone(&record.facts.metadata)));
+        all.windows(2).map(|pair| Arc::ptr_eq(&pair[0], &pair[1])).collect::<Vec<_>>()
+    };
+    let rack = [("rack", "r1")];
+    let alike = vec![member("a", 1, 1, &rack)?, member("b", 1, 1, &rack)?, member("c", 1, 1, &[])?];
+    tracker.apply_membership(&membership(alike)?, at(0));
+    assert_eq!(shared(&tracker), [true, false]);
+    assert!(tracker.remove_metadata(&id("a")?, "label.rack"));
+    assert_eq!(shared(&tracker), [false, false]);
+    let of_b = metadata(&tracker).swap_remove(1);
+    assert!(of_b.contains(&("label.rack".to_owned(), "r1".to_owned())));
+    Ok(())
+}
+
+#[test]
 fn who_is_no_longer_a_member_has_left_and_may_come_back() -> Outcome {
     let tracker = tracker();
     let (both, one) = (membership(vec![member("a", 1, 1, &[])?, member("b", 1, 1, &[])?])?, [member("a", 1, 1, &[])?]);
