@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Now, rfc3339};
 use crate::error::ApiError;
+use crate::known::{Held, Known};
 
 /// The whole answer. Fields are added at the end, never renamed.
 #[derive(Debug, Serialize)]
@@ -31,6 +32,8 @@ struct PeerEntry<'a> {
     // A string, since it may exceed what a JSON number keeps exactly.
     generation: String,
     incarnation: u64,
+    #[serde(flatten)]
+    held: Held,
 }
 
 #[derive(Debug, Serialize)]
@@ -120,7 +123,7 @@ impl Filter {
 }
 
 /// Returns the members that `filter` keeps, the local one first, then by id.
-pub(crate) fn document<'a>(membership: &'a Membership, now: &Now, filter: &Filter) -> PeersDocument<'a> {
+pub(crate) fn document<'a>(membership: &'a Membership, known: &Known, now: &Now, filter: &Filter) -> PeersDocument<'a> {
     let local = &membership.local;
     let mut members: Vec<&Member> = membership.members.iter().filter(|member| filter.keeps(member)).collect();
     members.sort_by_key(|member| (member.id != *local, &member.id));
@@ -128,11 +131,14 @@ pub(crate) fn document<'a>(membership: &'a Membership, now: &Now, filter: &Filte
         schema_version: "v1",
         generated_at: rfc3339(now.wall),
         local_node_id: local.as_str(),
-        peers: members.into_iter().map(|member| entry(member, member.id == *local, now)).collect(),
+        peers: members
+            .into_iter()
+            .map(|member| entry(member, known.of(&member.id), member.id == *local, now))
+            .collect(),
     }
 }
 
-fn entry<'a>(member: &'a Member, is_local: bool, now: &Now) -> PeerEntry<'a> {
+fn entry<'a>(member: &'a Member, held: Held, is_local: bool, now: &Now) -> PeerEntry<'a> {
     let metadata = &member.metadata;
     let last_seen = if is_local { now.wall } else { now.wall_at(member.last_seen) };
     PeerEntry {
@@ -158,6 +164,7 @@ fn entry<'a>(member: &'a Member, is_local: bool, now: &Now) -> PeerEntry<'a> {
         state: word(member.state),
         generation: member.boot_epoch.to_string(),
         incarnation: member.incarnation.0,
+        held,
     }
 }
 
@@ -179,6 +186,8 @@ mod tests {
 
     use jiff::Timestamp;
     use mesh_types::{BootEpoch, Features, Incarnation, MetadataVersion, NodeLifecycle, NodeMetadata};
+    use peer_health::{HealthBoard, Options, Timeline, Tracker};
+    use peers_core::{BreakerState, Calls};
 
     use super::*;
 
@@ -213,7 +222,10 @@ mod tests {
       },
       "state": "Alive",
       "generation": "18446744073709551615",
-      "incarnation": 2
+      "incarnation": 2,
+      "health": "healthy",
+      "healthSource": "lease",
+      "calls": null
     },
     {
       "nodeId": "node-a",
@@ -241,7 +253,19 @@ mod tests {
       },
       "state": "Unreachable",
       "generation": "18446744073709551615",
-      "incarnation": 2
+      "incarnation": 2,
+      "health": "unknown",
+      "healthSource": null,
+      "calls": {
+        "inFlight": 1,
+        "succeeded": 7,
+        "failed": 3,
+        "unreachable": 2,
+        "overloaded": 4,
+        "cancelled": 5,
+        "latencyMs": 0.123,
+        "breaker": "half_open"
+      }
     }
   ]
 }"#;
@@ -278,6 +302,25 @@ mod tests {
         })
     }
 
+    /// Returns that `node-b` beats, and what came of calls to `node-a`.
+    fn known(now: &Now) -> Result<Known, Box<dyn Error>> {
+        let (tracker, timeline) = (Tracker::new(Options::default()), Timeline::starting(now.monotonic));
+        let moment = timeline.moment(now.monotonic, now.wall.into());
+        tracker.record_heartbeat(&"node-b".parse()?, moment)?;
+        let board = HealthBoard::new(timeline, vec![Arc::new(tracker)]);
+        let calls = Calls {
+            inflight: 1,
+            successes: 7,
+            failures: 3,
+            unreachable: 2,
+            overloads: 4,
+            cancelled: 5,
+            latency: Duration::from_nanos(123_456),
+            breaker: BreakerState::HalfOpen,
+        };
+        Ok(Known { health: Some(board.refresh(moment)), calls: BTreeMap::from([("node-a".parse()?, calls)]) })
+    }
+
     #[test]
     fn the_document_is_the_contracts_with_the_local_node_first_and_new_fields_last() -> Result<(), Box<dyn Error>> {
         let now = now()?;
@@ -286,7 +329,7 @@ mod tests {
             member("node-b", "dispatcher", MemberState::Alive, &now)?,
         ];
         let membership = Membership { version: 7, local: "node-b".parse()?, members };
-        let shown = serde_json::to_string_pretty(&document(&membership, &now, &Filter::default()))?;
+        let shown = serde_json::to_string_pretty(&document(&membership, &known(&now)?, &now, &Filter::default()))?;
         assert_eq!(shown, GOLDEN);
         Ok(())
     }
@@ -304,7 +347,7 @@ mod tests {
             member("unreachable", "worker", MemberState::Unreachable, &now)?,
         ];
         let membership = Membership { version: 7, local: "alive".parse()?, members };
-        let peers = document(&membership, &now, &filter).peers;
+        let peers = document(&membership, &Known::default(), &now, &filter).peers;
         Ok(peers.iter().map(|peer| peer.node_id.to_owned()).collect())
     }
 

@@ -1,5 +1,6 @@
 //! What is asked at which path, and where the answer comes from.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,18 +12,23 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use mesh_types::NodeId;
 use peer_health::{HealthBoard, Readiness};
-use peers_core::MembershipView;
+use peers_core::{Calls, MembershipView};
 
 use crate::clock::Now;
 use crate::drain::DrainHandle;
 use crate::error::ApiError;
+use crate::known::Known;
 use crate::labels::{self, ChangeLabels};
 use crate::lease_health;
 use crate::lifecycle;
 use crate::peers::{Filter, RawFilter, document};
 use crate::toggles::{self, Toggle};
 use crate::upgrade;
+
+/// Says what has come of the calls to each peer.
+pub type PeerCalls = dyn Fn() -> BTreeMap<NodeId, Calls> + Send + Sync;
 
 /// Where the answers come from. Cloning shares them.
 #[derive(Clone)]
@@ -35,6 +41,9 @@ pub struct Ports {
     pub readiness: Readiness,
     /// Shows the health of peers; without it the route answers 404.
     pub lease_health: Option<Arc<HealthBoard>>,
+    /// Returns what has come of the node's calls to its peers; called once for each list of peers, must not block. Without it
+    /// nothing is shown of calls.
+    pub calls: Option<Arc<PeerCalls>>,
     /// Changes labels of the local node; without it, changing them answers 404.
     pub labels: Option<Arc<ChangeLabels>>,
     /// Says what work the local node takes, and empties it; without it, changing that answers 404.
@@ -53,8 +62,8 @@ impl Ports {
         metrics: Arc<dyn Fn() -> String + Send + Sync>,
         readiness: Readiness,
     ) -> Self {
-        let (lease_health, labels, drain, log_filter, sample_ratio) = Default::default();
-        Self { members, metrics, readiness, lease_health, labels, drain, log_filter, sample_ratio }
+        let (lease_health, calls, labels, drain, log_filter, sample_ratio) = Default::default();
+        Self { members, metrics, readiness, lease_health, calls, labels, drain, log_filter, sample_ratio }
     }
 }
 
@@ -92,7 +101,9 @@ async fn peers(
 ) -> Result<Response, ApiError> {
     let Query(raw) = query?;
     let filter = Filter::try_from(raw)?;
-    Ok(Json(document(&ports.members.current(), &Now::read(), &filter)).into_response())
+    let now = Now::read();
+    let known = Known::read(&ports, &now);
+    Ok(Json(document(&ports.members.current(), &known, &now, &filter)).into_response())
 }
 
 async fn metrics_text(State(ports): State<Ports>) -> Response {

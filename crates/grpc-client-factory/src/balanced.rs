@@ -37,7 +37,7 @@ use crate::span::CallSpan;
 
 use attempts::Attempts;
 pub use body::BalancedBody;
-use clock::Clock;
+pub(crate) use clock::Clock;
 use peers::Routes;
 
 /// Says who must answer where a peer is called.
@@ -98,7 +98,7 @@ pub(crate) struct Balanced {
     profile: Arc<Profile>,
     meter: Arc<Meter>,
     expect: Expect,
-    table: PeerTable,
+    table: Arc<PeerTable>,
     balancer: Balancer,
     routes: Published<Routes>,
     clock: Clock,
@@ -138,14 +138,15 @@ impl fmt::Debug for BalancedOptions {
 }
 
 impl ClientFactory {
-    /// Makes a channel to the peers that `source` tells of, now and as long as the channel lives.
+    /// Makes a channel to the peers that `source` tells of, now and as long as the channel lives. Its table is one of
+    /// [`FactoryOptions::fleet`]: a peer that calls through one channel do not reach is left alone by the others, too.
     ///
     /// # Errors
     /// There is no such profile.
     pub fn balanced(&self, source: &dyn PeerSource, options: BalancedOptions) -> Result<BalancedChannel, ChannelError> {
         let kind = self.kind(&options.profile)?.clone();
         let entropy = Mutex::new(Entropy::seeded(options.table.seed));
-        let table = PeerTable::new(options.table);
+        let table = self.fleet().table(options.table);
         let inner = Arc::new(Balanced {
             factory: self.clone(),
             profile_name: options.profile,
@@ -156,7 +157,7 @@ impl ClientFactory {
             balancer: table.balancer(options.filters, options.chooser),
             table,
             routes: Published::new(Routes::new()),
-            clock: Clock::start(),
+            clock: self.clock(),
             entropy,
             follower: OnceLock::new(),
         });

@@ -10,12 +10,14 @@ use http::uri::Authority;
 use identity::{CredentialSource, Credentials};
 use lanes::PerLane;
 use mesh_types::Endpoint;
+use peers_core::{Fleet, Tick};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, broadcast};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::alarm::Alarm;
+use crate::balanced::Clock;
 use crate::channel::Channel;
 use crate::http3_mode::Http3Mode;
 use crate::link::{Around, Kind, Link, wall_clock};
@@ -50,6 +52,8 @@ pub struct FactoryOptions {
     pub udp_buffer_bytes: usize,
     /// Seed of all chance, which spreads attempts to connect. Give each process its own. Default 0.
     pub seed: u64,
+    /// Whom the tables of balanced channels belong to, of whatever profile. Default: a fleet of the factory's own.
+    pub fleet: Fleet,
 }
 
 impl FactoryOptions {
@@ -65,7 +69,13 @@ impl Default for FactoryOptions {
             (Self::CONTROL_PLANE.to_owned(), Profile::control_plane()),
             (Self::DATA_PLANE.to_owned(), Profile::data_plane()),
         ];
-        Self { profiles: profiles.into(), links_max: 4_096, udp_buffer_bytes: 4 * 1024 * 1024, seed: 0 }
+        Self {
+            profiles: profiles.into(),
+            links_max: 4_096,
+            udp_buffer_bytes: 4 * 1024 * 1024,
+            seed: 0,
+            fleet: Fleet::default(),
+        }
     }
 }
 
@@ -136,6 +146,8 @@ struct Inner {
     profiles: HashMap<String, Kind>,
     links_max: usize,
     links: Mutex<Links>,
+    fleet: Fleet,
+    clock: Clock,
 }
 
 /// What links are told apart by.
@@ -173,7 +185,8 @@ impl ClientFactory {
         let udp = Arc::new(Udp::new(options.udp_buffer_bytes));
         let checks = Arc::new(Semaphore::new(CHECKS_MAX));
         let around = Around { credentials, tasks, udp, checks, alarm: Arc::default() };
-        let inner = Arc::new(Inner { around, tasks: of_links, profiles, links_max, links: Mutex::new(links) });
+        let (links, fleet, clock) = (Mutex::new(links), options.fleet, Clock::start());
+        let inner = Arc::new(Inner { around, tasks: of_links, profiles, links_max, links, fleet, clock });
         let (source, alarm) = (Arc::clone(&inner.around.credentials), Arc::clone(&inner.around.alarm));
         let refusals = inner.around.udp.refusals();
         inner.around.tasks.spawn(watch(Arc::downgrade(&inner), source, alarm, refusals));
@@ -251,6 +264,23 @@ impl ClientFactory {
     /// Returns the way of `ways` that calls of this thread take.
     pub(crate) fn link<'a>(&self, ways: &'a Arc<Ways>) -> &'a Arc<Link> {
         ways.here().unwrap_or_else(|| self.inner.make_link(ways))
+    }
+
+    /// Returns the tables of all balanced channels: what is known of the peers that are called. Its ticks are those of
+    /// [`ClientFactory::now`].
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet {
+        &self.inner.fleet
+    }
+
+    /// Returns the time on the clock of all balanced channels.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        self.inner.clock.now()
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.inner.clock
     }
 
     /// Returns how calls of a profile are made.

@@ -18,10 +18,11 @@ struct Context {
     generated_at: Option<Timestamp>,
 }
 
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     Column { title: "NODE", text: |peer, _| text(peer, "/nodeId") },
     Column { title: STATUS, text: |peer, _| text(peer, "/status") },
     Column { title: "LIFECYCLE", text: |peer, _| text(peer, "/metadata/lifecycle") },
+    Column { title: "HEALTH", text: |peer, _| text(peer, "/health") },
     Column { title: "ROLE", text: |peer, _| text(peer, "/metadata/role") },
     Column { title: "REGION", text: |peer, _| text(peer, "/metadata/region") },
     Column { title: "ENDPOINT", text: |peer, _| text(peer, "/metadata/endpoint") },
@@ -29,7 +30,7 @@ const COLUMNS: [Column; 8] = [
     Column { title: "LAST SEEN", text: last_seen },
 ];
 
-const WIDE_COLUMNS: [Column; 8] = [
+const WIDE_COLUMNS: [Column; 12] = [
     Column { title: "STATE", text: |peer, _| text(peer, "/state") },
     Column { title: "CLUSTER", text: |peer, _| text(peer, "/metadata/clusterId") },
     Column { title: "VERSION", text: |peer, _| text(peer, "/metadata/meshVersion") },
@@ -38,6 +39,10 @@ const WIDE_COLUMNS: [Column; 8] = [
     Column { title: "HTTP3", text: |peer, _| text(peer, "/metadata/http3Support") },
     Column { title: "FEATURES", text: |peer, _| list(peer, "/metadata/features") },
     Column { title: "LABELS", text: |peer, _| labels(peer) },
+    Column { title: "BREAKER", text: |peer, _| text(peer, "/calls/breaker") },
+    Column { title: "SUCCEEDED", text: |peer, _| text(peer, "/calls/succeeded") },
+    Column { title: "FAILED", text: |peer, _| text(peer, "/calls/failed") },
+    Column { title: "UNREACHABLE", text: |peer, _| text(peer, "/calls/unreachable") },
 ];
 
 const STATUS: &str = "STATUS";
@@ -156,7 +161,9 @@ mod tests {
             "metadata": {"role": "dispatcher", "clusterId": "alpha", "region": "eu-1", "meshVersion": "0.1.0",
                 "http3Support": true, "endpoint": "127.0.0.1:17421", "metadataVersion": 1,
                 "labels": {"rack": "r1", "zone": "a"}, "lifecycle": "draining", "features": ["lifecycle", "x"]},
-            "state": "Alive", "generation": "18446744073709551615", "incarnation": 2, "newField": {"a": 1},
+            "state": "Alive", "generation": "18446744073709551615", "incarnation": 2, "health": "healthy",
+            "healthSource": "gossip", "newField": {"a": 1},
+            "calls": {"succeeded": 12, "failed": 3, "unreachable": 2, "breaker": "half_open"},
         })
     }
 
@@ -169,9 +176,9 @@ mod tests {
             false,
             false,
             "\
-NODE                    STATUS    LIFECYCLE   ROLE         REGION   ENDPOINT          RTT      LAST SEEN
-node-a                  Alive     draining    dispatcher   eu-1     127.0.0.1:17421   -        now
-node-with-a-long-name   Suspect   -           worker       -        -                 0.12ms   60s ago
+NODE                    STATUS    LIFECYCLE   HEALTH    ROLE         REGION   ENDPOINT          RTT      LAST SEEN
+node-a                  Alive     draining    healthy   dispatcher   eu-1     127.0.0.1:17421   -        now
+node-with-a-long-name   Suspect   -           -         worker       -        -                 0.12ms   60s ago
 ",
         );
     }
@@ -183,8 +190,8 @@ node-with-a-long-name   Suspect   -           worker       -        -           
             true,
             false,
             "\
-NODE     STATUS   LIFECYCLE   ROLE         REGION   ENDPOINT          RTT   LAST SEEN   STATE   CLUSTER   VERSION   GENERATION             INCARNATION   HTTP3   FEATURES      LABELS
-node-a   Alive    draining    dispatcher   eu-1     127.0.0.1:17421   -     now         Alive   alpha     0.1.0     18446744073709551615   2             true    lifecycle,x   rack=r1,zone=a
+NODE     STATUS   LIFECYCLE   HEALTH    ROLE         REGION   ENDPOINT          RTT   LAST SEEN   STATE   CLUSTER   VERSION   GENERATION             INCARNATION   HTTP3   FEATURES      LABELS           BREAKER     SUCCEEDED   FAILED   UNREACHABLE
+node-a   Alive    draining    healthy   dispatcher   eu-1     127.0.0.1:17421   -     now         Alive   alpha     0.1.0     18446744073709551615   2             true    lifecycle,x   rack=r1,zone=a   half_open   12          3        2
 ",
         );
     }
@@ -196,8 +203,8 @@ node-a   Alive    draining    dispatcher   eu-1     127.0.0.1:17421   -     now 
             false,
             true,
             "\
-NODE     STATUS   LIFECYCLE   ROLE         REGION   ENDPOINT          RTT   LAST SEEN
-node-a   \x1b[32mAlive\x1b[0m    draining    dispatcher   eu-1     127.0.0.1:17421   -     now
+NODE     STATUS   LIFECYCLE   HEALTH    ROLE         REGION   ENDPOINT          RTT   LAST SEEN
+node-a   \x1b[32mAlive\x1b[0m    draining    healthy   dispatcher   eu-1     127.0.0.1:17421   -     now
 ",
         );
     }

@@ -1,11 +1,12 @@
-//! Keeps the health of peers up to date with membership.
+//! Keeps the health of peers up to date with membership, and with what calls to them show.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use peer_health::{Freshness, HealthBoard, Moment, Options, Timeline, Tracker};
-use peers_core::MembershipView;
+use mesh_types::NodeId;
+use peer_health::{BreakerProvider, Freshness, HealthBoard, Moment, Options, Timeline, Tracker, TransportFeed};
+use peers_core::{Fleet, MembershipView, Outcome, OutcomeObserver};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Longest time between two looks at membership: what nobody confirms goes stale.
@@ -19,7 +20,21 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct PeerHealth {
     tracker: Arc<Tracker>,
     pub(crate) board: Arc<HealthBoard>,
+    /// Whom all calls to peers are made through, on whichever plane.
+    pub(crate) fleet: Fleet,
     period: Duration,
+}
+
+/// Tells the tracker how calls end, by its own clock: those who make them have another.
+struct CallFeed {
+    feed: TransportFeed,
+    timeline: Timeline,
+}
+
+impl OutcomeObserver for CallFeed {
+    fn observe(&self, peer: &NodeId, _at: peers_core::Tick, took: Duration, outcome: Outcome) {
+        self.feed.observe(peer, self.timeline.call_tick(clocks().0), took, outcome);
+    }
 }
 
 impl PeerHealth {
@@ -27,9 +42,13 @@ impl PeerHealth {
     pub(crate) fn new(suspicion_interval: Duration) -> Self {
         let gossip = suspicion_interval.saturating_mul(2);
         let options = Options { freshness: Freshness { gossip, ..Freshness::default() }, ..Options::default() };
-        let tracker = Arc::new(Tracker::new(options));
-        let board = Arc::new(HealthBoard::new(Timeline::starting(clocks().0), vec![Arc::clone(&tracker) as _]));
-        Self { tracker, board, period: PERIOD_MAX.min(suspicion_interval) }
+        let breaker = options.freshness.breaker;
+        let (tracker, timeline) = (Arc::new(Tracker::new(options)), Timeline::starting(clocks().0));
+        let feed = TransportFeed::new(Arc::clone(&tracker));
+        let fleet = Fleet::watched(Arc::new(CallFeed { feed, timeline }));
+        let breakers = Arc::new(BreakerProvider::new(fleet.clone(), breaker));
+        let board = Arc::new(HealthBoard::new(timeline, vec![Arc::clone(&tracker) as _, breakers]));
+        Self { tracker, board, fleet, period: PERIOD_MAX.min(suspicion_interval) }
     }
 
     /// Applies every change of `members` for ever, and forgets who is gone.

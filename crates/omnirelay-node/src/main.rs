@@ -11,6 +11,7 @@ mod events;
 mod health;
 mod node;
 mod node_secret;
+mod peer_metrics;
 mod rpc;
 mod run;
 mod signals;

@@ -18,7 +18,7 @@ use grpc_client_factory::{BuildFactoryError, ClientFactory, FactoryOptions};
 use identity::{CredentialSource, SpiffeId};
 use lanes::Lanes;
 use mesh_server::{Inflight, NodeSecret, Options, QuicOptions, Server};
-use peers_core::{BuildChooserError, ChooserPorts};
+use peers_core::{BuildChooserError, ChooserPorts, Fleet};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -72,11 +72,12 @@ pub(crate) struct Rpc {
 }
 
 impl Rpc {
-    /// Binds what `config` says; `None` if it says that the node takes no calls. `procedures` are answered by the node itself.
+    /// Binds what `config` says; `None` if it says that the node takes no calls. `procedures` are answered by the node itself, and
+    /// what its calls show of others is known to `fleet`.
     /// Must be called inside the runtime that calls run on.
     pub(crate) async fn bind(
         config: &Config,
-        procedures: Dispatcher,
+        (procedures, fleet): (Dispatcher, Fleet),
         credentials: Arc<dyn CredentialSource>,
         node_secret: Option<NodeSecret>,
     ) -> Result<Option<Self>, RpcError> {
@@ -111,11 +112,16 @@ impl Rpc {
             server,
             listener,
             services: LocalServices::new(services.iter().map(service).collect()).map_err(RpcError::Services)?,
-            factory: ClientFactory::new(credentials, factory_options(&config.rpc)).map_err(RpcError::Factory)?,
+            factory: ClientFactory::new(credentials, factory_options(&config.rpc, fleet)).map_err(RpcError::Factory)?,
             options: OutboundOptions { chooser: chooser.clone(), ..OutboundOptions::default() },
             id,
             inflight: Inflight::new(),
         }))
+    }
+
+    /// Returns what its calls are made by.
+    pub(crate) fn factory(&self) -> ClientFactory {
+        self.factory.clone()
     }
 
     /// Returns where it takes calls.
@@ -166,10 +172,10 @@ impl Rpc {
     }
 }
 
-fn factory_options(config: &RpcConfig) -> FactoryOptions {
+fn factory_options(config: &RpcConfig, fleet: Fleet) -> FactoryOptions {
     // Of its own in each process, so that nodes which lose a peer at the same moment do not try again at the same moment.
     let seed = RandomState::new().hash_one(());
-    let mut options = FactoryOptions { seed, ..FactoryOptions::default() };
+    let mut options = FactoryOptions { seed, fleet, ..FactoryOptions::default() };
     options.profiles.insert(FactoryOptions::DATA_PLANE.to_owned(), config.profile());
     options
 }

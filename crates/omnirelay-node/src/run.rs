@@ -10,9 +10,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use control_api::{Drain, DrainHandle, Limits, Ports, Readiness, Security, Server, Workload};
 use dispatcher::{Dispatcher, LocalEndpoint, Mesh};
+use grpc_client_factory::ClientFactory;
 use identity::{CredentialSource, FileCredentials, SpiffeId};
 use mesh_types::NodeId;
-use peers_core::MembershipView;
+use peers_core::{Fleet, MembershipView};
 use telemetry::{MetricsHandle, Tracing};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinError, JoinSet};
@@ -28,6 +29,7 @@ use crate::events::{EventLines, EventsFormat, Followed};
 use crate::health::PeerHealth;
 use crate::node::{self, IdentityError};
 use crate::node_secret::{self, NodeSecretError};
+use crate::peer_metrics::peer_metrics;
 use crate::rpc::{Rpc, RpcError};
 use crate::signals::{Parent, Signals};
 use crate::traces::{self, TrustBundleError};
@@ -137,13 +139,15 @@ struct Around {
 
 impl Around {
     /// Returns what the control endpoint shows of it and changes.
-    fn ports(&self, members: Arc<dyn MembershipView>, readiness: Readiness) -> Ports {
-        let metrics = self.metrics.clone();
+    fn ports(&self, members: Arc<dyn MembershipView>, readiness: Readiness, factory: Option<ClientFactory>) -> Ports {
+        let (metrics, called) = (self.metrics.clone(), factory.clone());
+        let text = move || metrics.render() + &called.as_ref().map(peer_metrics).unwrap_or_default();
         let traces = self.tracing.traces.as_ref();
         Ports {
             log_filter: Some(log_filter(&self.tracing.filter)),
             sample_ratio: traces.map(|traces| sample_ratio(&traces.sample_ratio())),
-            ..Ports::new(members, Arc::new(move || metrics.render()), readiness)
+            calls: factory.map(|factory| Arc::new(move || factory.fleet().calls(factory.now())) as _),
+            ..Ports::new(members, Arc::new(text), readiness)
         }
     }
 }
@@ -223,6 +227,8 @@ struct Calls {
     address: Option<SocketAddr>,
     local: Option<LocalEndpoint>,
     workload: Option<Workload>,
+    /// What they are made by, until somebody shows what comes of them.
+    factory: Option<ClientFactory>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -259,7 +265,8 @@ impl Parts {
             true => Some(bind_control(config, &source, side).await?),
             false => None,
         };
-        let rpc = bind_rpc(config, procedures, &source, side).await?;
+        let health = PeerHealth::new(config.gossip.suspicion_interval);
+        let rpc = bind_rpc(config, (procedures, health.fleet.clone()), &source, side).await?;
         let service = bind_gossip(config, &source, rpc.as_ref())?;
         let handle = service.as_ref().map(gossip::Service::handle);
         let (members, mesh): (Arc<dyn MembershipView>, Arc<dyn Mesh>) = match handle.clone() {
@@ -294,7 +301,6 @@ impl Parts {
         };
         parts.upkeep.spawn_on(keep_up(around.metrics.clone()), side);
         parts.upkeep.spawn_on(credentials.run(), side);
-        let health = PeerHealth::new(config.gossip.suspicion_interval);
         let lease_health = Arc::clone(&health.board);
         parts.upkeep.spawn_on(health.follow(Arc::clone(&members)), side);
         if let Some(service) = service {
@@ -305,7 +311,7 @@ impl Parts {
                 lease_health: Some(lease_health),
                 labels: handle.clone().map(change_labels),
                 drain: handle.map(|handle| parts.keep_lifecycle(handle, side)),
-                ..around.ports(members, parts.readiness.clone())
+                ..around.ports(members, parts.readiness.clone(), parts.calls.factory.take())
             };
             parts.control.spawn_on(server.run(control_api::router(ports), parts.control_stop.clone()), side);
         }
@@ -428,13 +434,13 @@ fn bind_gossip(
 /// Opens what takes calls on the side threads, where all of it runs but the calls.
 async fn bind_rpc(
     config: &Config,
-    procedures: Dispatcher,
+    inside: (Dispatcher, Fleet),
     credentials: &Arc<dyn CredentialSource>,
     side: &Handle,
 ) -> Result<Option<Rpc>, RunError> {
     let node_secret = config.state.directory.as_deref().map(node_secret::load).transpose()?;
     let (config, credentials, mut binding) = (config.clone(), Arc::clone(credentials), JoinSet::new());
-    binding.spawn_on(async move { Rpc::bind(&config, procedures, credentials, node_secret).await }, side);
+    binding.spawn_on(async move { Rpc::bind(&config, inside, credentials, node_secret).await }, side);
     let bound = binding.join_next().await.expect("one task was spawned");
     Ok(bound.map_err(RunError::Panicked)??)
 }
@@ -449,9 +455,10 @@ fn rpc_started(
     let _entered = side.enter();
     let (address, local) = (Some(rpc.local_addr()), rpc.local_endpoint().cloned());
     let workload = Some(Workload { name: "rpc", inflight: rpc.inflight.clone() });
+    let factory = Some(rpc.factory());
     let stop = CancellationToken::new();
     let tasks = rpc.start(mesh, gossip, readiness, &stop)?;
-    Ok(Calls { address, local, workload, tasks, stop })
+    Ok(Calls { address, local, workload, factory, tasks, stop })
 }
 
 async fn keep_up(metrics: MetricsHandle) -> Infallible {

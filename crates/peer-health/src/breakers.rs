@@ -1,52 +1,69 @@
 //! Circuit breakers as a provider of health.
 
-use std::mem;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use peers_core::{BreakerState, Peer, PeerHandle, PeerTable};
+use mesh_types::NodeId;
+use peers_core::{BreakerState, Fleet, PeerHandle};
 
 use crate::evidence::{Source, Verdict, Verdicts};
 use crate::lease::PeerFacts;
 use crate::provider::{HealthProvider, HealthRecord};
 use crate::time::{Moment, Tick};
 
-/// Says of the peers of a table what their breakers do, read when somebody asks.
+/// Says of the peers of a fleet what their breakers do, read when somebody asks.
 ///
-/// A peer whose breaker is closed is not spoken of: that nothing was held against it says little. One that is half
-/// open is degraded; one that is open or isolated is down. An open breaker whose time is over stays open until
-/// somebody wants to call, so it counts for a while only: a peer that nobody calls would be down for ever.
+/// A peer whose breakers are closed is not spoken of: that nothing was held against it says little. It is down if one is
+/// isolated, or open because calls do not reach it. Else one that is open or half open makes it degraded: it may serve others
+/// well. An open breaker whose time is over stays open until somebody wants to call, so it counts for a while only: a peer
+/// that nobody calls would be down for ever.
 #[derive(Debug)]
 pub struct BreakerProvider {
-    table: Arc<PeerTable>,
+    fleet: Fleet,
     lifetime_ms: u64,
-    watched: Mutex<Watched>,
+    /// The peers of which a breaker was not closed at the last look.
+    seen: Mutex<BTreeMap<NodeId, Seen>>,
 }
 
-/// The peers of a table of some version, ascending.
-#[derive(Debug, Default)]
-struct Watched {
-    version: Option<u64>,
-    peers: Vec<Breaker>,
-}
-
+/// The breakers of one peer that are not closed, taken together.
 #[derive(Debug)]
-struct Breaker {
-    peer: Arc<Peer>,
-    handle: PeerHandle,
+struct Seen {
     facts: Arc<PeerFacts>,
-    state: BreakerState,
-    /// When it was first seen like that.
+    word: Word,
+    /// When they were first seen like that.
     since: Tick,
 }
 
+/// What breakers of one peer say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Word {
+    is_isolated: bool,
+    is_out_of_reach: bool,
+    /// How often they have changed.
+    changes: u64,
+}
+
 impl BreakerProvider {
-    /// Makes a provider for the breakers of `table`. That one is open, or half open, counts for `lifetime` from when it
-    /// was first seen; see [`Freshness::breaker`](crate::Freshness::breaker).
+    /// Makes a provider for the breakers of `fleet`. That one is open, or half open, counts for `lifetime` from when it was
+    /// first seen after its last change; see [`Freshness::breaker`](crate::Freshness::breaker).
     #[must_use]
-    pub fn new(table: Arc<PeerTable>, lifetime: Duration) -> Self {
+    pub fn new(fleet: Fleet, lifetime: Duration) -> Self {
         let lifetime_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
-        Self { table, lifetime_ms, watched: Mutex::default() }
+        Self { fleet, lifetime_ms, seen: Mutex::default() }
+    }
+
+    fn words(&self) -> BTreeMap<NodeId, Word> {
+        let mut words = BTreeMap::<NodeId, Word>::new();
+        self.fleet.visit_out(&mut |peer| {
+            let state = peer.breaker();
+            // It may have closed since.
+            if state != BreakerState::Closed {
+                words.entry(peer.id().clone()).or_default().add(&peer, state);
+            }
+        });
+        words
     }
 }
 
@@ -56,61 +73,50 @@ impl HealthProvider for BreakerProvider {
     }
 
     fn visit(&self, now: Moment, visit: &mut dyn FnMut(HealthRecord<'_>)) {
-        // A visitor that panics leaves each breaker as it was last seen.
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.follow(&self.table, now.tick);
-        for breaker in &mut watched.peers {
-            breaker.look(now.tick);
-            let is_fresh = now.tick.millis_since(breaker.since) <= self.lifetime_ms;
-            let none = Verdicts::default();
-            let verdicts = match breaker.state {
-                BreakerState::Closed => continue,
-                BreakerState::Open | BreakerState::HalfOpen if !is_fresh => none.with_stale(Source::Breaker),
-                BreakerState::Open | BreakerState::Isolated => none.with(Source::Breaker, Verdict::Down),
-                BreakerState::HalfOpen => none.with(Source::Breaker, Verdict::Degraded),
+        let words = self.words();
+        // A visitor that panics leaves each peer as it was last seen.
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|peer, _seen| words.contains_key(peer));
+        for (peer, word) in words {
+            let seen = match seen.entry(peer) {
+                Entry::Occupied(entry) => entry.into_mut().look(word, now.tick),
+                Entry::Vacant(entry) => {
+                    let facts = Arc::new(PeerFacts::new(entry.key().clone()));
+                    entry.insert(Seen { facts, word, since: now.tick })
+                }
             };
-            visit(HealthRecord { facts: &breaker.facts, verdicts, last_heartbeat: None, last_disconnect: None });
+            let verdicts = seen.verdicts(now.tick, self.lifetime_ms);
+            visit(HealthRecord { facts: &seen.facts, verdicts, last_heartbeat: None, last_disconnect: None });
         }
     }
 }
 
-impl Watched {
-    /// Takes in who came to `table` and who went.
-    fn follow(&mut self, table: &PeerTable, now: Tick) {
-        let version = table.version();
-        if self.version == Some(version) {
-            return;
+impl Seen {
+    fn look(&mut self, word: Word, now: Tick) -> &mut Self {
+        if self.word != word {
+            (self.word, self.since) = (word, now);
         }
-        let mut known = mem::take(&mut self.peers).into_iter().peekable();
-        for peer in table.peers() {
-            while known.next_if(|breaker| breaker.peer.id < peer.id).is_some() {}
-            let breaker = match known.next_if(|breaker| breaker.peer.id == peer.id) {
-                Some(same) if Arc::ptr_eq(&same.peer, &peer) => Some(same),
-                earlier => Breaker::find(table, peer, earlier, now),
-            };
-            // A peer that is gone by now is seen to be so with the next version.
-            self.peers.extend(breaker);
+        self
+    }
+
+    fn verdicts(&self, now: Tick, lifetime_ms: u64) -> Verdicts {
+        let none = Verdicts::default();
+        if self.word.is_isolated {
+            none.with(Source::Breaker, Verdict::Down)
+        } else if now.millis_since(self.since) > lifetime_ms {
+            none.with_stale(Source::Breaker)
+        } else if self.word.is_out_of_reach {
+            none.with(Source::Breaker, Verdict::Down)
+        } else {
+            none.with(Source::Breaker, Verdict::Degraded)
         }
-        self.version = Some(version);
     }
 }
 
-impl Breaker {
-    /// Finds the breaker of `peer`; it may be the same as `earlier`.
-    fn find(table: &PeerTable, peer: Arc<Peer>, earlier: Option<Self>, now: Tick) -> Option<Self> {
-        let handle = table.handle(&peer.id)?;
-        let facts = Arc::new(PeerFacts::new(peer.id.clone()));
-        let new = Self { state: handle.breaker(), since: now, facts, handle, peer };
-        Some(match earlier.filter(|earlier| earlier.handle.key() == new.handle.key()) {
-            Some(earlier) => Self { peer: new.peer, ..earlier },
-            None => new,
-        })
-    }
-
-    fn look(&mut self, now: Tick) {
-        let state = self.handle.breaker();
-        if self.state != state {
-            (self.state, self.since) = (state, now);
-        }
+impl Word {
+    fn add(&mut self, peer: &PeerHandle, state: BreakerState) {
+        self.is_isolated |= state == BreakerState::Isolated;
+        self.is_out_of_reach |= state == BreakerState::Open && peer.is_out_of_reach();
+        self.changes += peer.breaker_changes();
     }
 }

@@ -12,7 +12,8 @@ use crate::tracker::Tracker;
 
 /// Tells a tracker how calls to peers end, whichever plane makes them.
 ///
-/// A failure is one, as [`HealthHandle::outcome`](crate::HealthHandle::outcome) counts them; any answer, be it an error
+/// As the observer of a [`Fleet`](peers_core::Fleet) it is told of the calls that did not reach their peer, and of the first
+/// that did again. A failure is one, as [`HealthHandle::outcome`](crate::HealthHandle::outcome) counts them; any answer, be it an error
 /// or that the peer is busy, shows that it was reached; a call that was cancelled shows nothing. Who calls a peer often
 /// may ask for its handle instead, which finds no peer by id.
 ///
@@ -35,7 +36,7 @@ impl OutcomeObserver for TransportFeed {
         use peers_core::Outcome as Call;
         let outcome = match outcome {
             Call::Success | Call::Overloaded { .. } | Call::AppError => Outcome::Reached,
-            Call::Failure => Outcome::Failed,
+            Call::Failure | Call::Unreachable => Outcome::Failed,
             Call::Cancelled => return,
         };
         self.tracker.record_known_outcome(peer, outcome, Tick::from(now));

@@ -9,7 +9,7 @@ use crate::plan::{Plan, Roster};
 use crate::published::{Published, pin};
 use crate::shared::Shared;
 use crate::table::Replan;
-use crate::{Chooser, Entropy, Filters, Group, LocalBalancer, PeerLease, PickCx, PickError, Reach, Refusal};
+use crate::{Chooser, Entropy, Filters, Group, LocalBalancer, PeerLease, PickCx, PickError, Reach, Refusal, Sink};
 
 /// How often a chooser may choose somebody who cannot be had before everybody is asked.
 const ATTEMPTS: usize = 4;
@@ -26,10 +26,10 @@ pub(crate) struct Picker<C> {
     plan: Published<Plan>,
     /// Version of the table that the plan is of, for those who hold one.
     version: AtomicU64,
-    chooser: C,
+    pub(crate) chooser: C,
     filters: Filters,
-    shared: Arc<Shared>,
-    counts: Counts,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) counts: Counts,
 }
 
 /// Counts of picks that did not go the usual way.
@@ -87,12 +87,10 @@ impl<C: Chooser> Balancer<C> {
         self.picker.plan.read(|plan| plan.version)
     }
 
-    pub(crate) fn counts(&self) -> &Counts {
-        &self.picker.counts
-    }
-
-    pub(crate) fn shared(&self) -> &Shared {
-        &self.picker.shared
+    /// Hands the metrics of the balancer's picks to `sink`. The usual picks are those of the table; these are the
+    /// others.
+    pub fn visit(&self, sink: &mut dyn Sink) {
+        self.picker.tell(sink);
     }
 }
 
@@ -261,5 +259,9 @@ impl<C: Chooser> Replan for Picker<C> {
 
     fn chooser(&self) -> &'static str {
         self.chooser.name()
+    }
+
+    fn visit(&self, sink: &mut dyn Sink) {
+        self.tell(sink);
     }
 }

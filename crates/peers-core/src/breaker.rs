@@ -57,6 +57,13 @@ pub(crate) enum Severity {
     Soft,
 }
 
+/// That a call went well where it was doubted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Relief {
+    /// What became of the breaker, if it changed.
+    pub(crate) transition: Option<Transition>,
+}
+
 /// What a failed call led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Consequence {
@@ -155,13 +162,7 @@ impl Breaker {
 
     /// Takes in that the call of `pass` ended well.
     #[inline]
-    pub(crate) fn succeed(
-        &self,
-        now: Tick,
-        pass: Pass,
-        options: &BreakerOptions,
-        census: &Census,
-    ) -> Option<Transition> {
+    pub(crate) fn succeed(&self, now: Tick, pass: Pass, options: &BreakerOptions, census: &Census) -> Option<Relief> {
         let bits = self.bits();
         if bits.state == BreakerState::Closed && bits.streak == 0 {
             return None;
@@ -170,7 +171,7 @@ impl Breaker {
     }
 
     #[cold]
-    fn succeed_slowly(&self, now: Tick, pass: Pass, options: &BreakerOptions, census: &Census) -> Option<Transition> {
+    fn succeed_slowly(&self, now: Tick, pass: Pass, options: &BreakerOptions, census: &Census) -> Option<Relief> {
         let step = self.update(|bits| match bits.state {
             _ if bits.generation != pass.generation => None,
             BreakerState::Closed => Some(Bits { streak: 0, ..bits }),
@@ -183,15 +184,15 @@ impl Breaker {
             }
             BreakerState::Open | BreakerState::HalfOpen | BreakerState::Isolated => None,
         });
-        let transition = step.transition(BreakerReason::Probe);
+        let Step::Moved(from, to) = step else { return None };
+        let transition = changed(from, to, BreakerReason::Probe);
         if transition.is_some() {
             census.readmit();
         }
-        transition
+        Some(Relief { transition })
     }
 
-    /// Takes in that the call of `pass` failed; `ratio_tripped` tells that the share of failures is too high.
-    /// `seed` makes the jitter.
+    /// Takes in that the call of `pass` failed.
     #[cold]
     pub(crate) fn fail(&self, now: Tick, pass: Pass, failed: &Failed<'_>) -> Consequence {
         let options = failed.options;
@@ -314,8 +315,8 @@ impl Step {
 #[derive(Debug)]
 pub(crate) struct Failed<'a> {
     pub(crate) severity: Severity,
-    /// Whether the share of failures is too high.
-    pub(crate) ratio_tripped: bool,
+    /// Why it is to open whatever the streak, if it is.
+    pub(crate) tripped: Option<BreakerReason>,
     /// What makes the jitter of this peer its own.
     pub(crate) seed: u64,
     pub(crate) options: &'a BreakerOptions,
@@ -334,8 +335,8 @@ fn after_failure(bits: Bits, now: Tick, pass: Pass, failed: &Failed<'_>) -> Opti
             let in_a_row = options.consecutive_failures.min(Bits::STREAK_MAX);
             if in_a_row > 0 && streak >= in_a_row {
                 Some((opened(bits, now, failed), Some(BreakerReason::Consecutive)))
-            } else if failed.ratio_tripped {
-                Some((opened(bits, now, failed), Some(BreakerReason::Ratio)))
+            } else if failed.tripped.is_some() {
+                Some((opened(bits, now, failed), failed.tripped))
             } else {
                 (streak != bits.streak).then_some((Bits { streak, ..bits }, None))
             }

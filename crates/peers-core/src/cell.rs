@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mesh_types::NodeId;
 
-use crate::breaker::{Breaker, Consequence, Failed, Pass, Severity, Transition};
+use crate::breaker::{Breaker, Consequence, Failed, Pass, Relief, Severity, Transition};
 use crate::durations::Durations;
 use crate::estimator::Estimator;
 use crate::published::Published;
@@ -63,9 +63,13 @@ const _: () = assert!(std::mem::offset_of!(PeerCell, durations) == 56 || cfg!(lo
 #[derive(Debug)]
 pub(crate) struct Counters {
     pub(crate) failures: AtomicU64,
+    /// Those of the failures that did not reach the peer.
+    pub(crate) unreachable: AtomicU64,
     pub(crate) overloads: AtomicU64,
     /// Calls without a lease that have ended.
     observed: AtomicU64,
+    /// Calls that did not reach the peer since the last that did well, with a lease or without.
+    missed: AtomicU64,
     pub(crate) transitions: AtomicU64,
     /// Highest numbers read so far: counters never go back, though they are sums of parts read one by one.
     pub(crate) picks_read: AtomicU64,
@@ -87,8 +91,10 @@ impl PeerCell {
             window: Window::new(),
             counters: Counters {
                 failures: AtomicU64::new(0),
+                unreachable: AtomicU64::new(0),
                 overloads: AtomicU64::new(0),
                 observed: AtomicU64::new(0),
+                missed: AtomicU64::new(0),
                 transitions: AtomicU64::new(0),
                 picks_read: AtomicU64::new(0),
                 successes_read: AtomicU64::new(0),
@@ -107,14 +113,20 @@ impl PeerCell {
                 self.succeeded(now, took_ns, pass, || self.durations.record(lasted_ns));
             }
             Outcome::Cancelled => self.breaker.cancel(pass),
-            Outcome::Failure | Outcome::Overloaded { .. } => self.report_failed(now, lasted_ns, took_ns, pass, outcome),
+            Outcome::Failure | Outcome::Unreachable | Outcome::Overloaded { .. } => {
+                self.report_failed(now, lasted_ns, took_ns, pass, outcome);
+            }
         }
     }
 
     #[cold]
     fn report_failed(&self, now: Tick, lasted_ns: u64, took_ns: u64, pass: Pass, outcome: Outcome) {
-        let counter = if outcome == Outcome::Failure { &self.counters.failures } else { &self.counters.overloads };
+        let is_overload = matches!(outcome, Outcome::Overloaded { .. });
+        let counter = if is_overload { &self.counters.overloads } else { &self.counters.failures };
         counter.fetch_add(1, Ordering::Relaxed);
+        if outcome == Outcome::Unreachable {
+            self.counters.unreachable.fetch_add(1, Ordering::Relaxed);
+        }
         self.failed(now, took_ns, pass, outcome, || self.durations.record(lasted_ns));
     }
 
@@ -126,7 +138,9 @@ impl PeerCell {
         };
         match outcome {
             Outcome::Success | Outcome::AppError => self.succeeded(now, took_ns, pass, count),
-            Outcome::Failure | Outcome::Overloaded { .. } => self.failed(now, took_ns, pass, outcome, count),
+            Outcome::Failure | Outcome::Unreachable | Outcome::Overloaded { .. } => {
+                self.failed(now, took_ns, pass, outcome, count);
+            }
             Outcome::Cancelled => self.breaker.cancel(pass),
         }
     }
@@ -172,9 +186,21 @@ impl PeerCell {
         if (now.as_nanos() ^ took_ns).is_multiple_of(MEAN_EVERY) || mean == 0.0 {
             self.shared.mean.sample(estimate);
         }
-        let transition = self.breaker.succeed(now, pass, &self.shared.options.breaker, &self.shared.census);
-        if let Some(transition) = transition {
+        if let Some(relief) = self.breaker.succeed(now, pass, &self.shared.options.breaker, &self.shared.census) {
+            self.relieved(now, took_ns, relief);
+        }
+    }
+
+    /// Takes in that a call went well after others that did not.
+    #[cold]
+    fn relieved(&self, now: Tick, took_ns: u64, relief: Relief) {
+        if let Some(transition) = relief.transition {
             self.closed_again(transition);
+        }
+        if self.counters.missed.swap(0, Ordering::Relaxed) > 0
+            && let Some(fleet) = &self.shared.fleet
+        {
+            fleet.tell(&self.id, now, Duration::from_nanos(took_ns), Outcome::Success);
         }
     }
 
@@ -188,21 +214,62 @@ impl PeerCell {
         let is_overload = matches!(outcome, Outcome::Overloaded { .. });
         let failed = Failed {
             severity: if is_overload { Severity::Soft } else { Severity::Hard },
-            ratio_tripped: self.too_many_failed(now),
+            tripped: self.too_many_failed(now).then_some(BreakerReason::Ratio),
+            ..self.failed_hard()
+        };
+        self.doubt(now, pass, &failed);
+        if outcome == Outcome::Unreachable {
+            self.miss(now, took_ns);
+        }
+        if let Outcome::Overloaded { retry_after: Some(wait) } = outcome {
+            self.leave_alone_until(now.after(wait.min(RETRY_AFTER_MAX)));
+        }
+    }
+
+    fn failed_hard(&self) -> Failed<'_> {
+        Failed {
+            severity: Severity::Hard,
+            tripped: None,
             seed: self.key.0 ^ self.shared.options.seed,
             options: &self.shared.options.breaker,
             census: &self.shared.census,
-        };
-        match self.breaker.fail(now, pass, &failed) {
+        }
+    }
+
+    fn doubt(&self, now: Tick, pass: Pass, failed: &Failed<'_>) {
+        match self.breaker.fail(now, pass, failed) {
             Consequence::None => {}
             Consequence::Changed(transition) => self.count(transition),
             Consequence::KeptIn => {
                 self.shared.kept_in.fetch_add(1, Ordering::Relaxed);
             }
         }
-        if let Outcome::Overloaded { retry_after: Some(wait) } = outcome {
-            self.leave_alone_until(now.after(wait.min(RETRY_AFTER_MAX)));
+    }
+
+    /// Takes in that a call has not reached the peer. Whatever becomes of this breaker, others learn of it once.
+    fn miss(&self, now: Tick, took_ns: u64) {
+        let missed = self.counters.missed.fetch_add(1, Ordering::Relaxed) + 1;
+        let Some(fleet) = &self.shared.fleet else { return };
+        fleet.tell(&self.id, now, Duration::from_nanos(took_ns), Outcome::Unreachable);
+        if missed == self.missed_max() {
+            fleet.lose(&self.id, now, &self.shared);
         }
+    }
+
+    /// Takes in that calls through another table do not reach the peer.
+    pub(crate) fn lose(&self, now: Tick) {
+        self.counters.missed.fetch_max(self.missed_max(), Ordering::Relaxed);
+        let failed = Failed { tripped: Some(BreakerReason::Fleet), ..self.failed_hard() };
+        self.doubt(now, self.breaker.observer(), &failed);
+    }
+
+    /// Returns how many calls that do not reach the peer say that none does.
+    fn missed_max(&self) -> u64 {
+        u64::from(self.shared.options.breaker.consecutive_failures.max(1))
+    }
+
+    pub(crate) fn is_out_of_reach(&self) -> bool {
+        self.counters.missed.load(Ordering::Relaxed) >= self.missed_max()
     }
 
     fn too_many_failed(&self, now: Tick) -> bool {
@@ -221,6 +288,7 @@ impl PeerCell {
     }
 
     pub(crate) fn reset(&self, now: Tick, reason: BreakerReason) {
+        self.counters.missed.store(0, Ordering::Relaxed);
         let transition = self.breaker.reset(now, &self.shared.options.breaker, &self.shared.census, reason);
         if let Some(transition) = transition {
             self.closed_again(transition);

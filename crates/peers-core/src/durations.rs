@@ -75,7 +75,8 @@ impl DurationHistogram {
         Duration::from_micros(self.sum_us)
     }
 
-    pub(crate) fn add(&mut self, other: &Self) {
+    /// Adds the leases of another.
+    pub fn add(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {
             *count += more;
         }

@@ -9,6 +9,7 @@ use mesh_types::NodeId;
 use crate::cell::{Http3Learned, PeerCell};
 use crate::lease::PeerKey;
 use crate::published::Kept;
+use crate::sync::Ordering;
 use crate::{BreakerReason, BreakerState, Outcome, Peer, Tick};
 
 /// A peer for those who call it otherwise than by a lease: what the control plane learns moves the data plane's picks.
@@ -60,6 +61,18 @@ impl PeerHandle {
         self.cell.breaker.state()
     }
 
+    /// Returns how often the breaker has changed.
+    #[must_use]
+    pub fn breaker_changes(&self) -> u64 {
+        self.cell.counters.transitions.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the peer is not reached: so many calls in a row, or among other failures, as open a breaker.
+    #[must_use]
+    pub fn is_out_of_reach(&self) -> bool {
+        self.cell.is_out_of_reach()
+    }
+
     /// Returns the latency expected of a call at `now`; zero before any call of the table.
     #[must_use]
     pub fn latency(&self, now: Tick) -> Duration {
@@ -71,6 +84,11 @@ impl PeerHandle {
     pub fn observe(&self, now: Tick, took: Duration, outcome: Outcome) {
         let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.cell.observe(now, took_ns, outcome);
+    }
+
+    /// Keeps calls away for now, as so many calls that did not reach the peer do.
+    pub(crate) fn lose(&self, now: Tick) {
+        self.cell.lose(now);
     }
 
     /// Keeps all calls away until [`PeerHandle::restore`].

@@ -20,8 +20,11 @@ pub struct PeerKey(pub(crate) u64);
 pub enum Outcome {
     /// Well.
     Success,
-    /// The peer or the way to it failed: no connection, no answer, deadline exceeded.
+    /// The peer failed at what it was asked: no answer in time, or one that says so. It may serve others well.
     Failure,
+    /// The peer was not reached: no connection, one that was lost, or nobody there who takes calls. Whatever it is asked,
+    /// it fails, so all tables of a [`Fleet`](crate::Fleet) learn of it.
+    Unreachable,
     /// The peer answered that it has too much to do: it gets less, and is not given up.
     Overloaded {
         /// How long it asks to be left alone; at most 300 s are honoured.

@@ -25,6 +25,7 @@ mod durations;
 mod entropy;
 mod estimator;
 mod filter;
+mod fleet;
 mod group;
 mod handle;
 mod labels;
@@ -59,6 +60,7 @@ pub use choosers::{
 pub use durations::DurationHistogram;
 pub use entropy::Entropy;
 pub use filter::Filters;
+pub use fleet::{Calls, Fleet};
 pub use group::{Group, PickCx};
 pub use handle::PeerHandle;
 pub use labels::LabelError;

@@ -79,7 +79,7 @@ fn census(total: usize) -> Census {
 }
 
 fn fail(breaker: &Breaker, pass: Pass, census: &Census) -> Consequence {
-    let failed = Failed { severity: Severity::Hard, ratio_tripped: false, seed: 0, options: &options(), census };
+    let failed = Failed { severity: Severity::Hard, tripped: None, seed: 0, options: &options(), census };
     breaker.fail(Tick::ZERO, pass, &failed)
 }
 

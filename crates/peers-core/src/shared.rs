@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::BreakerOptions;
 use crate::census::Census;
 use crate::sync::{AtomicU64, Ordering};
+use crate::{BreakerOptions, Fleet};
 
 /// Weight of one sample in the fleet's mean.
 const MEAN_WEIGHT: f32 = 0.02;
@@ -62,12 +62,15 @@ pub(crate) struct Shared {
     /// Ejections that the rails held back.
     pub(crate) kept_in: AtomicU64,
     pub(crate) publishes: AtomicU64,
+    /// Whom the table belongs to, if not to itself.
+    pub(crate) fleet: Option<Fleet>,
 }
 
 impl Shared {
-    pub(crate) fn new(options: TableOptions) -> Self {
+    pub(crate) fn new(options: TableOptions, fleet: Option<Fleet>) -> Self {
         Self {
             options,
+            fleet,
             census: Census::new(),
             mean: FleetMean(AtomicU64::new(0)),
             kept_in: AtomicU64::new(0),

@@ -16,7 +16,8 @@ use crate::published::{Keeper, Published};
 use crate::shared::Shared;
 use crate::sync::Ordering;
 use crate::{
-    Balancer, Chooser, Filters, Lifecycle, Outcome, OutcomeObserver, Peer, PeerHandle, PeerUpdate, TableOptions, Tick,
+    Balancer, BreakerState, Chooser, Filters, Fleet, Lifecycle, Outcome, OutcomeObserver, Peer, PeerHandle, PeerUpdate,
+    Sink, TableOptions, Tick,
 };
 
 /// Most removed peers whose version is remembered, so that old news does not bring them back.
@@ -53,6 +54,9 @@ pub(crate) trait Replan: Send + Sync {
 
     /// Returns the name of its chooser.
     fn chooser(&self) -> &'static str;
+
+    /// Hands the metrics of its picks to `sink`.
+    fn visit(&self, sink: &mut dyn Sink);
 }
 
 #[derive(Default)]
@@ -73,10 +77,14 @@ impl PeerTable {
     /// Makes an empty table.
     #[must_use]
     pub fn new(options: TableOptions) -> Self {
+        Self::of_fleet(options, None)
+    }
+
+    pub(crate) fn of_fleet(options: TableOptions, fleet: Option<Fleet>) -> Self {
         Self {
             writer: Mutex::new(Writer::default()),
             roster: Published::new(Roster { version: 0, candidates: Candidates::none() }),
-            shared: Arc::new(Shared::new(options)),
+            shared: Arc::new(Shared::new(options, fleet)),
         }
     }
 
@@ -151,6 +159,19 @@ impl PeerTable {
         }
     }
 
+    /// Calls `visit` for each peer whose breaker is not closed.
+    pub(crate) fn visit_out(&self, visit: &mut dyn FnMut(PeerHandle)) {
+        if self.shared.census.out() == 0 {
+            return;
+        }
+        // Outside of the snapshot: who knows how long `visit` takes.
+        let out: Vec<_> = self.roster.read(|roster| {
+            let out = roster.candidates.iter().filter(|c| c.cell.breaker.state() != BreakerState::Closed);
+            out.map(|candidate| PeerHandle::new(candidate.cell.clone())).collect()
+        });
+        out.into_iter().for_each(visit);
+    }
+
     pub(crate) const fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
@@ -162,6 +183,12 @@ impl PeerTable {
         let mut names = writer.plans.iter().filter_map(|plan| plan.upgrade().map(|plan| plan.chooser()));
         let first = names.next().unwrap_or("none");
         if names.all(|name| name == first) { first } else { "several" }
+    }
+
+    /// Hands the metrics of its balancers' picks to `sink`.
+    pub(crate) fn visit_balancers(&self, sink: &mut dyn Sink) {
+        let plans: Vec<_> = self.lock().plans.iter().filter_map(Weak::upgrade).collect();
+        plans.iter().for_each(|plan| plan.visit(sink));
     }
 
     pub(crate) fn read<R>(&self, read: impl FnOnce(&Roster) -> R) -> R {

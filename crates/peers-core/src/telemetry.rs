@@ -1,14 +1,19 @@
 //! What a table counts, read when somebody asks.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering as StdOrdering;
+use std::time::Duration;
 
+use mesh_types::NodeId;
+
+use crate::balancer::Picker;
 use crate::candidates::Candidate;
 use crate::cell::PeerCell;
 use crate::durations::DurationHistogram;
 use crate::published::Kept;
 use crate::sync::Ordering;
 use crate::word::LeaseWord;
-use crate::{Balancer, Chooser, PeerTable, Tick};
+use crate::{Calls, Chooser, PeerTable, Tick};
 
 /// Labels of one value.
 pub type Labels<'a> = [(&'static str, &'a str)];
@@ -35,6 +40,7 @@ struct Reading {
     picks: u64,
     successes: u64,
     failures: u64,
+    unreachable: u64,
     overloads: u64,
     cancelled: u64,
     durations: DurationHistogram,
@@ -49,6 +55,7 @@ impl Reading {
         // Failures are counted before their durations, and read after them: what is left over was a success.
         let durations = cell.durations.read();
         let failures = counters.failures.load(Ordering::Relaxed);
+        let unreachable = counters.unreachable.load(Ordering::Relaxed);
         let overloads = counters.overloads.load(Ordering::Relaxed);
         let successes = durations.count().saturating_sub(failures + overloads);
         let cancelled = picks.saturating_sub(u64::from(usage.pending) + durations.count());
@@ -59,6 +66,7 @@ impl Reading {
             picks,
             successes: successes.max(known),
             failures,
+            unreachable,
             overloads,
             cancelled: cancelled.max(cancelled_known),
             durations,
@@ -70,6 +78,7 @@ impl Reading {
         self.picks += other.picks;
         self.successes += other.successes;
         self.failures += other.failures;
+        self.unreachable += other.unreachable;
         self.overloads += other.overloads;
         self.cancelled += other.cancelled;
         self.durations.add(&other.durations);
@@ -81,6 +90,7 @@ impl Reading {
         sink.gauge("omnirelay_peer_inflight", labels, self.inflight as f64);
         sink.counter("omnirelay_peer_successes_total", labels, self.successes);
         sink.counter("omnirelay_peer_failures_total", labels, self.failures);
+        sink.counter("omnirelay_peer_unreachable_total", labels, self.unreachable);
         sink.counter("omnirelay_peer_overloads_total", labels, self.overloads);
         sink.counter("omnirelay_peer_cancelled_total", labels, self.cancelled);
         sink.histogram("omnirelay_peer_lease_duration_ms", labels, &self.durations);
@@ -103,21 +113,41 @@ impl PeerTable {
     /// Hands every metric of the table to `sink`, as it is at `now`. Meant for a scrape: it takes a snapshot and some
     /// microseconds a peer, and no pick waits for it.
     pub fn visit(&self, now: Tick, sink: &mut dyn Sink) {
+        self.visit_up_to(self.shared().options.series_max, now, sink);
+    }
+
+    /// Does the same with no more than `series_max` peers that have metrics of their own, and returns how many have.
+    pub(crate) fn visit_up_to(&self, series_max: usize, now: Tick, sink: &mut dyn Sink) -> usize {
         self.visit_totals(sink);
         let chooser = self.chooser();
         self.read(|roster| {
-            let options = &self.shared().options;
-            for candidate in roster.candidates.iter().take(options.series_max) {
+            for candidate in roster.candidates.iter().take(series_max) {
                 let labels = self.labels(candidate.peer.id.as_str());
                 Reading::of(candidate.cell).visit(&labels, chooser, sink);
                 self.visit_state(candidate, now, &labels, sink);
             }
             let mut rest = Reading::default();
-            for candidate in roster.candidates.iter().skip(options.series_max) {
+            for candidate in roster.candidates.iter().skip(series_max) {
                 rest.add(&Reading::of(candidate.cell));
             }
-            if roster.candidates.len() > options.series_max {
+            if roster.candidates.len() > series_max {
                 rest.visit(&self.labels(OTHER), chooser, sink);
+            }
+            roster.candidates.len().min(series_max)
+        })
+    }
+
+    /// Adds what the table knows of its peers to `calls`.
+    pub(crate) fn add_calls(&self, now: Tick, calls: &mut BTreeMap<NodeId, Calls>) {
+        self.read(|roster| {
+            for Candidate { cell, peer } in roster.candidates.iter() {
+                let Reading { inflight, successes, failures, unreachable, overloads, cancelled, .. } =
+                    Reading::of(cell);
+                let estimate_ns = cell.estimator.read(now, self.shared().mean.read());
+                let latency = Duration::from_secs_f32(estimate_ns / 1e9);
+                let breaker = cell.breaker.state();
+                let here = Calls { inflight, successes, failures, unreachable, overloads, cancelled, latency, breaker };
+                calls.entry(peer.id.clone()).or_default().add(&here);
             }
         });
     }
@@ -150,15 +180,14 @@ impl PeerTable {
     }
 }
 
-impl<C: Chooser> Balancer<C> {
-    /// Hands the metrics of the balancer's picks to `sink`. The usual picks are those of the table; these are the
-    /// others.
-    pub fn visit(&self, sink: &mut dyn Sink) {
-        let (counts, options) = (self.counts(), &self.shared().options);
-        let chooser = ("chooser", self.chooser().name());
+impl<C: Chooser> Picker<C> {
+    /// Hands the metrics of the picks that were not usual to `sink`.
+    pub(crate) fn tell(&self, sink: &mut dyn Sink) {
+        let (counts, options) = (&self.counts, &self.shared.options);
+        let chooser = ("chooser", self.chooser.name());
         let [service, transport]: [(&str, &str); 2] =
             [("rpc_service", &options.service), ("rpc_transport", &options.transport)];
-        self.chooser().visit([service, transport], sink);
+        self.chooser.visit([service, transport], sink);
         for (selection, count) in [("fallback", &counts.fallback), ("panic", &counts.panic)] {
             let labels = [service, transport, chooser, ("selection", selection)];
             sink.counter("omnirelay_peer_unusual_picks_total", &labels, count.load(StdOrdering::Relaxed));

@@ -31,6 +31,16 @@ pub struct Metric {
     pub labels: &'static [&'static str],
 }
 
+/// Labels of what is counted of one peer of a service.
+const PEER: &[&str] = &["rpc_service", "rpc_transport", "rpc_peer"];
+
+/// Labels of what is counted of all peers of a service.
+const PEERS: &[&str] = &["rpc_service", "rpc_transport"];
+
+/// Upper bounds for leases, in milliseconds, by powers of two.
+const LEASE_MS_BUCKETS: &[f64] =
+    &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0];
+
 /// Upper bounds for round trips, in milliseconds: from one machine to the other side of the earth.
 const RTT_MS_BUCKETS: &[f64] =
     &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0];
@@ -278,6 +288,63 @@ const CATALOGUE: &[Metric] = &[
     counter("omnirelay_peer_health_anomalies_total", "Anomalies seen in the health of peers, by kind.", &["kind"]),
     counter("omnirelay_peer_health_collected_total", "Peers that are gone and were forgotten.", &[]),
     counter("omnirelay_peer_health_left_out_total", "Records of health providers that found no room.", &[]),
+    // the peers that are called, as the tables of balanced channels count
+    counter(
+        "omnirelay_peer_picks_total",
+        "Calls that were given to a peer.",
+        &["rpc_service", "rpc_transport", "rpc_peer", "chooser"],
+    ),
+    gauge("omnirelay_peer_inflight", "Calls that a peer has under way.", PEER),
+    counter("omnirelay_peer_successes_total", "Calls to a peer that did well.", PEER),
+    counter("omnirelay_peer_failures_total", "Calls to a peer that failed.", PEER),
+    counter("omnirelay_peer_unreachable_total", "Calls to a peer that failed because they did not reach it.", PEER),
+    counter("omnirelay_peer_overloads_total", "Calls that a peer had no room for.", PEER),
+    counter("omnirelay_peer_cancelled_total", "Calls to a peer that nobody waited for.", PEER),
+    Metric {
+        name: "omnirelay_peer_lease_duration_ms",
+        kind: Kind::Histogram { buckets: LEASE_MS_BUCKETS },
+        unit: Unit::Milliseconds,
+        help: "How long calls to a peer lasted, streams to their end.",
+        labels: PEER,
+    },
+    Metric {
+        name: "omnirelay_peer_latency_estimate_seconds",
+        kind: Kind::Gauge,
+        unit: Unit::Seconds,
+        help: "How long the next call to a peer is expected to take.",
+        labels: PEER,
+    },
+    gauge("omnirelay_peer_breaker_state", "0 closed, 1 open, 2 half open, 3 isolated.", PEER),
+    counter("omnirelay_peer_breaker_changes_total", "Changes of a peer's breaker.", PEER),
+    counter(
+        "omnirelay_peer_breaker_transitions_total",
+        "Changes of the breakers of a service's peers, by why.",
+        &["rpc_service", "rpc_transport", "from", "to", "reason"],
+    ),
+    gauge("omnirelay_peer_registered", "Peers of a service that take work.", PEERS),
+    gauge("omnirelay_peer_ejected", "Peers of a service that breakers keep out.", PEERS),
+    gauge("omnirelay_peer_snapshot_version", "Version of the list of a service's peers.", PEERS),
+    counter("omnirelay_peer_publish_total", "Changes of the list of a service's peers.", PEERS),
+    counter(
+        "omnirelay_peer_ejections_unenforced_total",
+        "Failures after which a peer was kept in.",
+        &["rpc_service", "rpc_transport", "reason"],
+    ),
+    counter(
+        "omnirelay_peer_unusual_picks_total",
+        "Picks outside of the preferred peers, or against the evidence.",
+        &["rpc_service", "rpc_transport", "chooser", "selection"],
+    ),
+    counter(
+        "omnirelay_peer_lease_rejected_total",
+        "Calls that got no peer, by why.",
+        &["rpc_service", "rpc_transport", "chooser", "peer_rejection_reason"],
+    ),
+    counter(
+        "omnirelay_peer_pool_exhausted_total",
+        "Calls for which no peer was left.",
+        &["rpc_service", "rpc_transport", "chooser"],
+    ),
     // the process
     gauge("omnirelay_build_info", "Always 1; the labels say what is running.", &["version"]),
 ];

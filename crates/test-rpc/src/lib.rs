@@ -2,7 +2,8 @@
 //!
 //! [`EchoService`] is the service and tells what became of its calls, so that a test can wait for a handler to have
 //! begun, or to have been dropped because its caller gave up. [`rpc`] holds messages, client and server as tonic
-//! generates them, without a transport: any channel can carry the client, and any server the service.
+//! generates them, without a transport: any channel can carry the client, and any server the service. A [`Way`] to a
+//! server can be blocked.
 //!
 //! ```
 //! use test_rpc::EchoService;
@@ -16,9 +17,11 @@
 mod calls;
 mod echo;
 mod service;
+mod way;
 
 pub use calls::Calls;
 pub use service::EchoService;
+pub use way::Way;
 
 /// What `proto/omnirelay/test/v1/echo.proto` generates.
 #[expect(

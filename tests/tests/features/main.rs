@@ -4,6 +4,7 @@
 
 mod application;
 mod calls;
+mod health;
 mod labels;
 mod lifecycle;
 mod load;

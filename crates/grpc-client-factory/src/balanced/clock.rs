@@ -1,9 +1,9 @@
-//! The clock that all ticks of one table come from.
+//! The clock that all ticks of a factory's tables come from.
 
 use peers_core::Tick;
 use tokio::time::Instant;
 
-/// A clock that began with its channel.
+/// A clock that began with its factory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     origin: Instant,

@@ -33,7 +33,15 @@ pub(crate) const fn of_error(error: &FactoryError) -> Outcome {
         FactoryError::Reset { .. } if matches!(error.code(), Code::ResourceExhausted) => {
             Outcome::Overloaded { retry_after: None }
         }
-        _ => Outcome::Failure,
+        // Whatever it had been asked.
+        FactoryError::Tls(_)
+        | FactoryError::Resolve { .. }
+        | FactoryError::Connect { .. }
+        | FactoryError::ConnectTimeout { .. }
+        | FactoryError::Lost { .. }
+        | FactoryError::Refused { .. } => Outcome::Unreachable,
+        // Of what it was asked: others may be answered well.
+        FactoryError::Reset { .. } | FactoryError::Deadline { .. } => Outcome::Failure,
     }
 }
 
@@ -75,5 +83,23 @@ mod tests {
         assert_eq!(of_error(&FactoryError::Closed), Outcome::Cancelled);
         assert_eq!(of_error(&reset(0xb)), Outcome::Overloaded { retry_after: None });
         assert_eq!(of_error(&reset(0x2)), Outcome::Failure);
+    }
+
+    #[test]
+    fn only_what_would_have_befallen_any_call_is_the_ways_fault() {
+        let (endpoint, protocol): (mesh_types::Endpoint, _) = ("node-a:7070".parse().expect("valid"), Protocol::Http2);
+        let source = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let cause: crate::Cause = std::sync::Arc::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+        let after = Duration::from_secs(1);
+        for error in [
+            FactoryError::Resolve { endpoint: endpoint.clone(), source },
+            FactoryError::Connect { endpoint: endpoint.clone(), protocol, source: std::sync::Arc::clone(&cause) },
+            FactoryError::ConnectTimeout { endpoint: endpoint.clone(), protocol, after },
+            FactoryError::Lost { endpoint: endpoint.clone(), protocol, source: cause },
+            FactoryError::Refused { endpoint: endpoint.clone(), protocol },
+        ] {
+            assert_eq!(of_error(&error), Outcome::Unreachable, "{error}");
+        }
+        assert_eq!(of_error(&FactoryError::Deadline { endpoint, after }), Outcome::Failure);
     }
 }

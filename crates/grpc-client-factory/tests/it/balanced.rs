@@ -122,13 +122,23 @@ async fn balanced(
     chooser: &str,
     breaker: BreakerOptions,
 ) -> (mpsc::Sender<PeerUpdate>, BalancedChannel) {
+    balanced_by("test", factory, peers, chooser, breaker).await
+}
+
+async fn balanced_by(
+    profile: &str,
+    factory: &ClientFactory,
+    peers: Vec<Peer>,
+    chooser: &str,
+    breaker: BreakerOptions,
+) -> (mpsc::Sender<PeerUpdate>, BalancedChannel) {
     let (tell, told) = mpsc::channel(16);
     tell.send(PeerUpdate::Reset(peers)).await.expect("room");
     let list = List { updates: Mutex::new(Some(told)) };
     let spec = chooser.parse().expect("a chooser");
     let named = BalancedOptions::named(&spec, &ChooserPorts::default()).expect("no ports are needed");
     let table = TableOptions { breaker, ..TableOptions::default() };
-    let options = BalancedOptions { profile: "test".to_owned(), table, ..named };
+    let options = BalancedOptions { profile: profile.to_owned(), table, ..named };
     (tell, factory.balanced(&list, options).expect("a channel"))
 }
 
@@ -228,6 +238,52 @@ async fn a_killed_peer_costs_no_call_and_comes_back_in_its_time() -> Outcome {
         Ok::<_, tonic::Status>(())
     };
     Ok(timeout(PATIENCE, served).await??)
+}
+
+#[tokio::test]
+async fn a_peer_that_one_plane_does_not_reach_is_left_alone_by_the_other_until_it_is_back() -> Outcome {
+    let mut many = Many::start(3).await;
+    let peers = many.nodes.iter().map(|node| node.peer(false)).collect();
+    let (_tell, control) = balanced_by("other", &many.factory, peers, "round-robin", breaker()).await;
+    let (address, seen) = (many.nodes[0].address, control.table().handle(&many.nodes[0].id).expect("a peer"));
+    many.nodes[0].running.shutdown().await;
+    let opened = async {
+        while many.handle(0).breaker() != BreakerState::Open {
+            many.client().unary(says("a")).await?;
+        }
+        Ok::<_, tonic::Status>(())
+    };
+    timeout(PATIENCE, opened).await??;
+    assert_eq!((seen.breaker(), seen.picks()), (BreakerState::Open, 0), "it was told before its first call");
+    let failed = many.factory.fleet().calls(many.factory.now()).get(seen.id()).map(|calls| calls.unreachable);
+    assert!(failed >= Some(2), "{failed:?}");
+
+    many.nodes[0] = Node::start(&many.authority, "node-0", address)?;
+    let served = async {
+        while many.nodes[0].echo.calls().begun < 3 || seen.breaker() != BreakerState::Closed {
+            EchoClient::new(control.clone()).unary(says("a")).await?;
+        }
+        Ok::<_, tonic::Status>(())
+    };
+    Ok(timeout(PATIENCE, served).await??)
+}
+
+#[tokio::test]
+async fn an_application_that_fails_on_one_plane_is_held_against_its_node_on_no_other() {
+    let mut profile = over_http2(Profile::control_plane());
+    profile.retry.max_attempts = 1;
+    let long = BreakerOptions { base_delay: Duration::from_secs(60), max_delay: Duration::from_secs(60), ..breaker() };
+    let many = Many::with(2, profile, false, long.clone()).await;
+    let peers = many.nodes.iter().map(|node| node.peer(false)).collect();
+    let (_tell, control) = balanced_by("other", &many.factory, peers, "round-robin", long).await;
+    for _ in 0..6 {
+        many.client().unary(fails_with(Code::Unavailable)).await.expect_err("a failure");
+    }
+    let out = |channel: &BalancedChannel| {
+        let breakers = many.nodes.iter().filter_map(|node| Some(channel.table().handle(&node.id)?.breaker()));
+        breakers.filter(|breaker| *breaker == BreakerState::Open).count()
+    };
+    assert_eq!((out(&many.channel), out(&control)), (1, 0));
 }
 
 #[tokio::test]

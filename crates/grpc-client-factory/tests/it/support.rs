@@ -178,8 +178,9 @@ pub(crate) fn over_http2(mut profile: Profile) -> Profile {
     profile
 }
 
+/// Returns a factory that has the profile `test`, and the same once more as `other`.
 pub(crate) fn factory(credentials: Arc<dyn CredentialSource>, profile: Profile) -> ClientFactory {
-    let profiles = HashMap::from([("test".to_owned(), profile)]);
+    let profiles = HashMap::from([("test".to_owned(), profile.clone()), ("other".to_owned(), profile)]);
     ClientFactory::new(credentials, FactoryOptions { profiles, ..FactoryOptions::default() }).expect("a factory")
 }
 

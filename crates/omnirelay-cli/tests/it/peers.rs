@@ -35,17 +35,18 @@ async fn the_table_shows_a_line_a_member() -> Outcome {
     let shown = list(&node, &[]).await?;
     assert_eq!((shown.code, shown.stderr.as_str()), (Some(0), ""));
     let rows = cells(&shown.stdout);
-    assert_eq!(rows[0], ["NODE", "STATUS", "LIFECYCLE", "ROLE", "REGION", "ENDPOINT", "RTT", "LAST SEEN"]);
-    assert_eq!(rows[1], ["node-a", "Alive", "active", "dispatcher", "eu-1", "127.0.0.1:17421", "-", "now"]);
-    assert_eq!(rows[2][..7], ["node-b", "Suspect", "active", "worker", "eu-1", "127.0.0.1:17421", "0.25ms"]);
+    assert_eq!(rows[0], ["NODE", "STATUS", "LIFECYCLE", "HEALTH", "ROLE", "REGION", "ENDPOINT", "RTT", "LAST SEEN"]);
+    assert_eq!(rows[1], ["node-a", "Alive", "active", "-", "dispatcher", "eu-1", "127.0.0.1:17421", "-", "now"]);
+    assert_eq!(rows[2][..8], ["node-b", "Suspect", "active", "-", "worker", "eu-1", "127.0.0.1:17421", "0.25ms"]);
     assert_eq!(rows.len(), 3);
 
     let wide = list(&node, &["-o", "wide"]).await?;
     let added = ["STATE", "CLUSTER", "VERSION", "GENERATION", "INCARNATION", "HTTP3", "FEATURES", "LABELS"];
-    assert_eq!(cells(&wide.stdout)[0][8..], added);
+    let of_calls = ["BREAKER", "SUCCEEDED", "FAILED", "UNREACHABLE"];
+    assert_eq!(cells(&wide.stdout)[0][9..], [added.as_slice(), &of_calls].concat());
     assert_eq!(
-        cells(&wide.stdout)[2][8..],
-        ["Unreachable", "alpha", "0.1.0", "18446744073709551615", "2", "true", "-", "rack=r1"]
+        cells(&wide.stdout)[2][9..],
+        ["Unreachable", "alpha", "0.1.0", "18446744073709551615", "2", "true", "-", "rack=r1", "-", "-", "-", "-"]
     );
     Ok(())
 }

@@ -28,6 +28,16 @@ pub(crate) async fn ask(
     address: SocketAddr,
     request: &str,
 ) -> Result<(u16, Value), Box<dyn Error>> {
+    let (status, body) = fetch(credentials, address, request).await?;
+    Ok((status, serde_json::from_str(&body)?))
+}
+
+/// Does the same where the answer is any text.
+pub(crate) async fn fetch(
+    credentials: &Credentials,
+    address: SocketAddr,
+    request: &str,
+) -> Result<(u16, String), Box<dyn Error>> {
     let tcp = TcpStream::connect(address).await?;
     let connector = TlsConnector::from(credentials.client_config(&[b"http/1.1"]));
     let mut tls = connector.connect("unused".try_into()?, tcp).await?;
@@ -36,7 +46,12 @@ pub(crate) async fn ask(
     within_limit(tls.read_to_string(&mut answer)).await??;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("no answer")?;
     let status = head.split(' ').nth(1).ok_or("no status")?;
-    Ok((status.parse()?, serde_json::from_str(body)?))
+    Ok((status.parse()?, body.to_owned()))
+}
+
+/// Returns the request for what is at `path`.
+pub(crate) fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
 }
 
 /// Returns the request that posts `body` to `path`.

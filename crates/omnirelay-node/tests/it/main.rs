@@ -1,6 +1,7 @@
 //! The binary from the outside: arguments, files and environment in, exit code, text and processes out.
 
 mod api;
+mod blame;
 mod bad_calls;
 mod config;
 mod credentials;

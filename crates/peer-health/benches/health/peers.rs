@@ -8,7 +8,7 @@ use mesh_types::{BootEpoch, Incarnation, Member, MemberState, MetadataVersion, N
 use peer_health::{
     HealthBoard, HealthHandle, Lease, LeaseId, Moment, Options, Outcome, Source, Tick, Timeline, Tracker, Verdict,
 };
-use peers_core::{Outcome as Call, OutcomeObserver as _, Peer, PeerTable, PeerUpdate, TableOptions};
+use peers_core::{Fleet, Outcome as Call, OutcomeObserver as _, Peer, PeerTable, PeerUpdate, TableOptions};
 
 use crate::Failure;
 
@@ -60,9 +60,10 @@ impl Peers {
     }
 }
 
-/// Returns a table of the same `peers`, of which so many have open breakers.
-pub(crate) fn table(peers: &Peers, open: usize) -> Result<Arc<PeerTable>, Failure> {
-    let table = PeerTable::new(TableOptions::default());
+/// Returns a fleet with one table of the same `peers`, of which so many have open breakers.
+pub(crate) fn fleet(peers: &Peers, open: usize) -> Result<(Fleet, Arc<PeerTable>), Failure> {
+    let fleet = Fleet::default();
+    let table = fleet.table(TableOptions::default());
     let all = peers.known.iter().map(|(id, _)| Ok(Peer::from_member(&member(id)?).ok_or("no peer")?));
     table.apply(peers_core::Tick::ZERO, PeerUpdate::Reset(all.collect::<Result<_, Failure>>()?));
     for (id, _) in peers.known.iter().step_by(peers.known.len() / open) {
@@ -70,7 +71,7 @@ pub(crate) fn table(peers: &Peers, open: usize) -> Result<Arc<PeerTable>, Failur
             table.observe(id, peers_core::Tick::from_nanos(1), Duration::ZERO, Call::Failure);
         }
     }
-    Ok(Arc::new(table))
+    Ok((fleet, table))
 }
 
 fn member(id: &NodeId) -> Result<Member, Failure> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use peer_health::{BreakerProvider, HealthBoard, Timeline};
 
 use crate::Failure;
-use crate::peers::{Peers, at, table};
+use crate::peers::{Peers, at, fleet};
 use crate::report::{Bound, Report};
 use crate::rival::LockedMap;
 use crate::rounds::{Effort, take_turns, timed};
@@ -48,7 +48,8 @@ impl Time<'_> {
 fn compare(effort: Effort, report: &mut Report, count: usize, most_ns: f64) -> Result<(), Failure> {
     let peers = Peers::new(count)?;
     let map = LockedMap::of(&peers);
-    let provider = BreakerProvider::new(table(&peers, OPEN)?, Duration::from_secs(3_600));
+    let (fleet, _table) = fleet(&peers, OPEN)?;
+    let provider = BreakerProvider::new(fleet, Duration::from_secs(3_600));
     let timeline = Timeline::starting(Instant::now());
     let with_breakers = HealthBoard::new(timeline, vec![Arc::clone(&peers.tracker) as _, Arc::new(provider)]);
     let (time, board) = (Time { peers: &peers, millis: Cell::new(5_000) }, &peers.board);

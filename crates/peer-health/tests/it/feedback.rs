@@ -10,8 +10,8 @@ use peer_health::{
     BreakerProvider, EventKind, HealthBoard, HealthState, Moment, Source, Timeline, Tracker, TransportFeed, Verdict,
 };
 use peers_core::{
-    BreakerOptions, Filters, Outcome as Call, OutcomeObserver, Peer, PeerLease, PeerTable, PeerUpdate, PickCx,
-    PickError, RoundRobin, TableOptions,
+    BreakerOptions, BreakerState, Filters, Fleet, Outcome as Call, OutcomeObserver, Peer, PeerLease, PeerTable,
+    PeerUpdate, PickCx, PickError, RoundRobin, TableOptions,
 };
 
 use crate::setting::{Outcome, at, board, id, tracker};
@@ -33,13 +33,14 @@ fn fed() -> (Arc<Tracker>, TransportFeed) {
 
 #[test]
 fn only_no_answer_counts_against_a_peer() -> Outcome {
-    use Call::{AppError, Cancelled, Failure, Overloaded, Success};
+    use Call::{AppError, Cancelled, Failure, Overloaded, Success, Unreachable};
     let busy = Overloaded { retry_after: Some(Duration::from_secs(300)) };
     for (outcome, expected) in [
         (Success, Some(Verdict::Up)),
         (AppError, Some(Verdict::Up)),
         (busy, Some(Verdict::Up)),
         (Failure, Some(Verdict::Degraded)),
+        (Unreachable, Some(Verdict::Degraded)),
         (Cancelled, None),
     ] {
         let (tracker, feed) = fed();
@@ -146,11 +147,12 @@ struct Breakers {
 impl Breakers {
     fn of(names: &[&str], lifetime: Duration) -> Result<Self, Box<dyn Error>> {
         let options = TableOptions { breaker: BreakerOptions::parity(), ..TableOptions::default() };
-        let table = Arc::new(PeerTable::new(options));
+        let fleet = Fleet::default();
+        let table = fleet.table(options);
         let peers = names.iter().map(|name| peer(name, 1)).collect::<Result<_, _>>()?;
         table.apply(tick(0), PeerUpdate::Reset(peers));
         let tracker = Arc::new(tracker());
-        let provider = Arc::new(BreakerProvider::new(Arc::clone(&table), lifetime));
+        let provider = Arc::new(BreakerProvider::new(fleet, lifetime));
         let board = board(vec![Arc::clone(&tracker) as _, provider]);
         Ok(Self { table, tracker, board })
     }
@@ -172,7 +174,7 @@ const LONG: Duration = Duration::from_secs(30);
 fn a_breaker_is_seen_to_open_to_try_and_to_close() -> Outcome {
     let breakers = Breakers::of(&["a"], LONG)?;
     assert_eq!(breakers.seen("a", 0), None);
-    breakers.acquire(0)?.report(tick(0), Call::Failure);
+    breakers.acquire(0)?.report(tick(0), Call::Unreachable);
     assert_eq!(breakers.seen("a", 1), Some((Some(Verdict::Down), HealthState::Unhealthy)));
     let probe = breakers.acquire(100)?;
     assert_eq!(breakers.seen("a", 100), Some((Some(Verdict::Degraded), HealthState::Degraded)));
@@ -190,13 +192,40 @@ fn a_breaker_is_seen_to_open_to_try_and_to_close() -> Outcome {
 }
 
 #[test]
+fn a_peer_that_fails_at_one_thing_and_is_reached_is_degraded_and_no_more() -> Outcome {
+    let breakers = Breakers::of(&["a"], LONG)?;
+    breakers.acquire(0)?.report(tick(0), Call::Failure);
+    assert_eq!(breakers.seen("a", 1), Some((Some(Verdict::Degraded), HealthState::Degraded)));
+    Ok(())
+}
+
+#[test]
+fn a_peer_is_told_of_once_however_many_tables_keep_it_out() -> Outcome {
+    let (fleet, tracker) = (Fleet::default(), Arc::new(tracker()));
+    let options = || TableOptions { breaker: BreakerOptions::parity(), ..TableOptions::default() };
+    let [one, other] = [fleet.table(options()), fleet.table(options())];
+    for table in [&one, &other] {
+        table.apply(tick(0), PeerUpdate::Reset(vec![peer("a", 1)?]));
+    }
+    call(&*one, "a", 0, Call::Unreachable)?;
+    let breakers: Vec<_> =
+        [&one, &other].iter().filter_map(|table| Some(table.handle(&id("a").ok()?)?.breaker())).collect();
+    assert_eq!(breakers, [BreakerState::Open; 2]);
+    let board = board(vec![tracker as _, Arc::new(BreakerProvider::new(fleet, LONG))]);
+    let snapshot = board.refresh(at(1));
+    let states: Vec<_> = snapshot.peers().iter().map(|peer| (peer.state, peer.decided_by)).collect();
+    assert_eq!(states, [(HealthState::Unhealthy, Some(Source::Breaker))]);
+    Ok(())
+}
+
+#[test]
 fn a_breaker_weighs_against_what_else_is_said_and_takes_nothing_else_away() -> Outcome {
     let breakers = Breakers::of(&["a", "b"], LONG)?;
     for name in ["a", "b"] {
         breakers.tracker.record_heartbeat(&id(name)?, at(0))?;
         breakers.tracker.set_metadata(&id(name)?, &[("rack", "r1")], at(0))?;
     }
-    call(&*breakers.table, "b", 0, Call::Failure)?;
+    call(&*breakers.table, "b", 0, Call::Unreachable)?;
     assert_eq!(breakers.seen("a", 1), Some((None, HealthState::Healthy)));
     assert_eq!(breakers.seen("b", 1), Some((Some(Verdict::Down), HealthState::Unhealthy)));
     let snapshot = breakers.board.refresh(at(1));
@@ -208,7 +237,7 @@ fn a_breaker_weighs_against_what_else_is_said_and_takes_nothing_else_away() -> O
 #[test]
 fn an_open_breaker_that_nobody_asks_counts_for_a_while_and_an_isolated_one_for_good() -> Outcome {
     let breakers = Breakers::of(&["a", "b"], Duration::from_secs(2))?;
-    call(&*breakers.table, "a", 0, Call::Failure)?;
+    call(&*breakers.table, "a", 0, Call::Unreachable)?;
     breakers.table.handle(&id("b")?).ok_or("`b` is known")?.isolate();
     let down = Some((Some(Verdict::Down), HealthState::Unhealthy));
     assert_eq!((breakers.seen("a", 0), breakers.seen("b", 0)), (down, down));
@@ -218,7 +247,7 @@ fn an_open_breaker_that_nobody_asks_counts_for_a_while_and_an_isolated_one_for_g
     // It counts anew when it moves.
     breakers.acquire(3_000)?.report(tick(3_000), Call::Success);
     assert_eq!(breakers.seen("a", 3_000), None);
-    call(&*breakers.table, "a", 3_001, Call::Failure)?;
+    call(&*breakers.table, "a", 3_001, Call::Unreachable)?;
     assert_eq!((breakers.seen("a", 3_001), breakers.seen("a", 5_001)), (down, down));
     assert_eq!(breakers.seen("a", 5_002), stale);
     Ok(())
@@ -227,7 +256,7 @@ fn an_open_breaker_that_nobody_asks_counts_for_a_while_and_an_isolated_one_for_g
 #[test]
 fn a_peer_that_is_described_anew_keeps_its_breaker_and_one_that_comes_back_has_another() -> Outcome {
     let breakers = Breakers::of(&["a", "b", "c"], Duration::from_secs(2))?;
-    call(&*breakers.table, "b", 0, Call::Failure)?;
+    call(&*breakers.table, "b", 0, Call::Unreachable)?;
     let down = Some((Some(Verdict::Down), HealthState::Unhealthy));
     assert_eq!(breakers.seen("b", 0), down);
     // `a` goes, and `b` has another weight: its breaker has been open since 0 s all the same.
@@ -237,7 +266,7 @@ fn a_peer_that_is_described_anew_keeps_its_breaker_and_one_that_comes_back_has_a
     assert_eq!(breakers.seen("b", 2_001), Some((None, HealthState::Unknown)));
     breakers.table.apply_all(tick(3_000), [PeerUpdate::Remove(id("b")?), PeerUpdate::Upsert(peer("b", 2)?)]);
     assert_eq!(breakers.seen("b", 3_000), None);
-    call(&*breakers.table, "b", 3_001, Call::Failure)?;
+    call(&*breakers.table, "b", 3_001, Call::Unreachable)?;
     assert_eq!(breakers.seen("b", 3_001), down);
     Ok(())
 }

@@ -24,6 +24,16 @@ impl BreakerState {
             Self::Isolated => "isolated",
         }
     }
+
+    /// Returns how far it is from taking calls: half open takes some, and an open one will.
+    pub(crate) const fn badness(self) -> u8 {
+        match self {
+            Self::Closed => 0,
+            Self::HalfOpen => 1,
+            Self::Open => 2,
+            Self::Isolated => 3,
+        }
+    }
 }
 
 /// Why a breaker changed its state.
@@ -33,6 +43,8 @@ pub enum BreakerReason {
     Consecutive,
     /// The share of failures.
     Ratio,
+    /// Another table of the fleet has found that the peer is not reached.
+    Fleet,
     /// A probe ended, well or badly.
     Probe,
     /// The open time is over.
@@ -50,6 +62,7 @@ impl BreakerReason {
         match self {
             Self::Consecutive => "consecutive",
             Self::Ratio => "ratio",
+            Self::Fleet => "fleet",
             Self::Probe => "probe",
             Self::Time => "time",
             Self::Manual => "manual",

@@ -271,8 +271,13 @@ enum Act {
     End { which: usize, how: usize },
 }
 
-const OUTCOMES: [Outcome; 4] =
-    [Outcome::Success, Outcome::Failure, Outcome::Overloaded { retry_after: None }, Outcome::Cancelled];
+const OUTCOMES: [Outcome; 5] = [
+    Outcome::Success,
+    Outcome::Failure,
+    Outcome::Unreachable,
+    Outcome::Overloaded { retry_after: None },
+    Outcome::Cancelled,
+];
 
 impl Model {
     fn acquire(&mut self, now: u64, lease: usize) -> Option<u64> {
@@ -296,7 +301,7 @@ impl Model {
     fn end(&mut self, now: u64, lease: usize, life: u64, outcome: Outcome) {
         let is_failure = match outcome {
             Outcome::Success => Some(false),
-            Outcome::Failure | Outcome::Overloaded { .. } => Some(true),
+            Outcome::Failure | Outcome::Unreachable | Outcome::Overloaded { .. } => Some(true),
             Outcome::AppError | Outcome::Cancelled => None,
         };
         self.calls.extend(is_failure.map(|failed| (now / 1_000, failed)));
@@ -306,7 +311,7 @@ impl Model {
         let is_ratio = self.ratio(now);
         match (&mut self.state, outcome) {
             (None, Outcome::Success) => self.streak = 0,
-            (None, Outcome::Failure) => {
+            (None, Outcome::Failure | Outcome::Unreachable) => {
                 self.streak += 1;
                 if self.streak >= 5 || is_ratio {
                     self.open(now);
@@ -321,7 +326,7 @@ impl Model {
                     self.calls.clear();
                 }
             }
-            (Some(ModelState::HalfOpen { .. }), Outcome::Failure) => self.open(now),
+            (Some(ModelState::HalfOpen { .. }), Outcome::Failure | Outcome::Unreachable) => self.open(now),
             (Some(ModelState::HalfOpen { probes, .. }), _) => probes.retain(|probe| *probe != lease),
             _ => {}
         }

@@ -5,6 +5,7 @@ mod choosers;
 mod descriptor;
 mod errors;
 mod filters;
+mod fleet;
 mod leases;
 mod local;
 mod probed;
