@@ -8,7 +8,7 @@ use std::time::Duration;
 use mesh_types::NodeId;
 
 use crate::shared::Shared;
-use crate::{BreakerState, Outcome, OutcomeObserver, PeerHandle, PeerTable, Sink, TableOptions, Tick};
+use crate::{BreakerState, Outcome, OutcomeObserver, PeerHandle, PeerTable, Published, Sink, TableOptions, Tick};
 
 /// The tables of one process: one for each service that it calls, say, on whichever plane. Cloning is a reference count.
 ///
@@ -18,15 +18,16 @@ use crate::{BreakerState, Outcome, OutcomeObserver, PeerHandle, PeerTable, Sink,
 ///
 /// A pick reads nothing of it, and neither does the report of a call that went well, unless one before it has not. All its
 /// tables are told the time by one clock.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Fleet {
     inner: Arc<Inner>,
 }
 
-#[derive(Default)]
 struct Inner {
-    /// As many as there are, and what is left of those that are gone until the next is made.
-    tables: Mutex<Vec<Weak<PeerTable>>>,
+    /// As many as there are, and what is left of those that are gone until the next is made. No call waits to read it.
+    tables: Published<Vec<Weak<PeerTable>>>,
+    /// Whoever makes a table has it.
+    making: Mutex<()>,
     observer: Option<Arc<dyn OutcomeObserver>>,
 }
 
@@ -56,24 +57,28 @@ impl Fleet {
     /// in the same table, that did; it hears of no other, so that calls that go well cost nothing.
     #[must_use]
     pub fn watched(observer: Arc<dyn OutcomeObserver>) -> Self {
-        Self { inner: Arc::new(Inner { tables: Mutex::default(), observer: Some(observer) }) }
+        Self::of(Some(observer))
+    }
+
+    fn of(observer: Option<Arc<dyn OutcomeObserver>>) -> Self {
+        Self { inner: Arc::new(Inner { tables: Published::new(Vec::new()), making: Mutex::default(), observer }) }
     }
 
     /// Makes an empty table that belongs to it for as long as somebody holds it.
     #[must_use]
     pub fn table(&self, options: TableOptions) -> Arc<PeerTable> {
         let table = Arc::new(PeerTable::of_fleet(options, Some(self.clone())));
-        let mut tables = self.inner.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.retain(|table| table.strong_count() > 0);
-        tables.push(Arc::downgrade(&table));
+        let _making = self.inner.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.inner.tables.load();
+        let left = known.iter().filter(|known| known.strong_count() > 0).cloned();
+        self.inner.tables.publish(left.chain([Arc::downgrade(&table)]).collect());
         table
     }
 
     /// Returns its tables.
     #[must_use]
     pub fn tables(&self) -> Vec<Arc<PeerTable>> {
-        let tables = self.inner.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.iter().filter_map(Weak::upgrade).collect()
+        self.inner.tables.load().iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Hands every metric of its tables and their balancers to `sink`, as they are at `now`; see [`PeerTable::visit`]. Of two tables
@@ -115,6 +120,12 @@ impl Fleet {
                 handle.lose(now);
             }
         }
+    }
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self::of(None)
     }
 }
 
