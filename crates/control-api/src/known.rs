@@ -53,10 +53,10 @@ impl Known {
     }
 
     pub(crate) fn of(&self, peer: &NodeId) -> Held {
-        let health = self.health.as_ref().map(|snapshot| snapshot.get(peer.as_str()));
+        let found = self.health.as_ref().map(|snapshot| snapshot.get(peer.as_str()));
         Held {
-            health: health.map(|peer| peer.map_or(HealthState::Unknown, |peer| peer.state).as_str()),
-            health_source: health.flatten().and_then(|peer| peer.decided_by).map(Source::as_str),
+            health: found.map(|held| held.map_or(HealthState::Unknown, |known| known.state).as_str()),
+            health_source: found.flatten().and_then(|held| held.decided_by).map(Source::as_str),
             calls: self.calls.get(peer).map(CallsDocument::of),
         }
     }

@@ -77,8 +77,8 @@ impl Value {
     }
 
     fn write(&self, name: &str, labels: &str, text: &mut String) {
-        let mut line = |suffix: &str, labels: &str, value: &dyn std::fmt::Display| {
-            writeln!(text, "{name}{suffix}{{{labels}}} {value}").expect("a string has room");
+        let mut line = |suffix: &str, all: &str, number: &dyn std::fmt::Display| {
+            writeln!(text, "{name}{suffix}{{{all}}} {number}").expect("a string has room");
         };
         match self {
             Self::Counter(count) => line("", labels, count),

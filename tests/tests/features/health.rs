@@ -113,8 +113,8 @@ async fn a_worker_that_calls_do_not_reach_is_told_of_alike_and_so_is_that_they_d
         Ok::<_, Failure>(())
     };
     within_limit("the breaker closes", found).await??;
-    let missed = peer_calls(&mesh, &dispatcher, &worker.name).await?;
-    mesh.agreed("the way was open again", &of(&[("healthy", 3)], missed), ask).await
+    let in_all = peer_calls(&mesh, &dispatcher, &worker.name).await?;
+    mesh.agreed("the way was open again", &of(&[("healthy", 3)], in_all), ask).await
 }
 
 /// Returns how many calls of `node` have not reached `worker`.

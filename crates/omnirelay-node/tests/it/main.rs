@@ -1,8 +1,8 @@
 //! The binary from the outside: arguments, files and environment in, exit code, text and processes out.
 
 mod api;
-mod blame;
 mod bad_calls;
+mod blame;
 mod config;
 mod credentials;
 mod dev;
