@@ -49,6 +49,8 @@ impl Drop for Open {
 pub(crate) struct Dial {
     pub(crate) target: Target,
     pub(crate) profile: Arc<Profile>,
+    /// How long it may take to connect.
+    pub(crate) in_time: Duration,
     pub(crate) meter: Arc<Meter>,
     pub(crate) credentials: Arc<dyn CredentialSource>,
     pub(crate) tasks: Weak<Tasks>,
@@ -157,7 +159,7 @@ impl Dial {
     }
 
     async fn in_time(&self, protocol: Protocol, dialled: impl Future<Output = Dialled>) -> Dialled {
-        let after = self.profile.connect_timeout;
+        let after = self.in_time;
         let late = |_elapsed| FactoryError::ConnectTimeout { endpoint: self.target.endpoint.clone(), protocol, after };
         let outcome = timeout(after, dialled).await.map_err(late).flatten();
         self.meter.dialled(protocol, outcome.as_ref().map(|connection| connection.took));

@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
@@ -17,7 +18,7 @@ use http::{Request, Response};
 use identity::Credentials;
 use metrics::Histogram;
 use rustls::pki_types::{CertificateDer, ServerName};
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
@@ -42,6 +43,9 @@ const HEAD_BYTES_MAX: u32 = 64 * 1024;
 
 /// How many calls may begin before the server has said how many it takes: fewer than it refuses.
 const STREAMS_AT_FIRST: usize = 100;
+
+/// The least that the system counts in when it asks whether a host is there.
+const QUESTION_MIN: Duration = Duration::from_secs(1);
 
 /// A connection over HTTP/2. It closes once it is dropped and all calls on it are over.
 #[derive(Debug)]
@@ -116,8 +120,17 @@ async fn connect(target: &Target, addresses: &[SocketAddr], options: &Http2Optio
 async fn connect_one(address: SocketAddr, options: &Http2Options) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    SockRef::from(&stream).set_tcp_user_timeout(Some(options.unacknowledged_timeout))?;
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_user_timeout(Some(options.unacknowledged_timeout))?;
+    socket.set_tcp_keepalive(&questions(options.unacknowledged_timeout))?;
     Ok(stream)
+}
+
+/// Returns when the system asks a host that is silent whether it is there, so that one that is gone is given up within `in_time` of its last
+/// word, also if nothing is sent to it. The host's system answers: a server that is busy is not taken for gone, and one that counts pings
+/// (gRPC's own do) is not bothered.
+fn questions(in_time: Duration) -> TcpKeepalive {
+    TcpKeepalive::new().with_time((in_time / 2).max(QUESTION_MIN)).with_interval(QUESTION_MIN)
 }
 
 async fn handshake(target: &Target, tcp: TcpStream, credentials: &Credentials) -> Result<Tls, FactoryError> {

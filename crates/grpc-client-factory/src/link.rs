@@ -150,11 +150,17 @@ impl Link {
         } else {
             state.policy.plan()
         };
+        // Who waits for an answer of a server that has fallen silent is told within `stall` whether there is another way to it.
+        let in_time = if state.is_silent() {
+            self.profile.connect_timeout.min(self.profile.http3.stall)
+        } else {
+            self.profile.connect_timeout
+        };
         state.attempt = Some(told.clone());
         state.is_outdated = false;
         state.dialling += 1;
         self.around.alarm.ring();
-        let attempt = Attempt { dial: self.dial(), tell };
+        let attempt = Attempt { dial: Dial { in_time, ..self.dial() }, tell };
         self.around.tasks.spawn(attempt.run(plan));
         told
     }
@@ -163,7 +169,8 @@ impl Link {
         let Around { credentials, tasks, udp, alarm, .. } = self.around.clone();
         let (target, profile, meter) = (self.target.clone(), Arc::clone(&self.profile), Arc::clone(&self.meter));
         let (tasks, link) = (Arc::downgrade(&tasks), Arc::downgrade(self));
-        Dial { target, profile, meter, credentials, tasks, udp, alarm, link }
+        let in_time = profile.connect_timeout;
+        Dial { target, profile, in_time, meter, credentials, tasks, udp, alarm, link }
     }
 
     /// Takes in what came of a handshake.

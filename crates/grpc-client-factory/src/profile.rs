@@ -60,8 +60,9 @@ pub struct Http2Options {
     pub ping_interval: Duration,
     /// Longest wait for the answer to that; then the connection is closed. Both planes: 5 s.
     pub ping_timeout: Duration,
-    /// Longest that sent bytes may stay without an acknowledgement before the system gives the connection up
-    /// (`TCP_USER_TIMEOUT`). Control plane: 10 s, data plane: 15 s.
+    /// Longest that sent bytes may stay without an acknowledgement, or the other host silent that the system asks whether it is there,
+    /// before the system gives the connection up (`TCP_USER_TIMEOUT`, `SO_KEEPALIVE`). Both planes: 4 s. Lower ends the calls to a host
+    /// that has vanished sooner, higher has them outlast longer interruptions.
     pub unacknowledged_timeout: Duration,
 }
 
@@ -79,7 +80,7 @@ pub struct Http3Options {
     /// Longest that [`Http3Options::broken_min`] grows to. Both planes: 5 min.
     pub broken_max: Duration,
     /// How long none of our packets may be acknowledged while calls are under way before new calls go over HTTP/2; 100 ms to 60 s.
-    /// After the same time once more, with HTTP/2 working, the calls under way are given up. Both planes: 1 s.
+    /// After the same time once more, in which HTTP/2 has to connect, the calls under way are given up. Both planes: 1 s.
     pub stall: Duration,
     /// How connections are asked, while they are in use, whether they work; `None` is never. Both planes: `None`. Where the path is
     /// bad in ways that acknowledgements do not show, calls go over HTTP/2 before one has to fail.
@@ -116,7 +117,7 @@ impl Profile {
                 connection_window: 64 * MIB,
                 ping_interval: Duration::from_secs(5),
                 ping_timeout: Duration::from_secs(5),
-                unacknowledged_timeout: Duration::from_secs(10),
+                unacknowledged_timeout: Duration::from_secs(4),
             },
             http3: Http3Options {
                 mode: Http3Mode::Auto,
@@ -154,7 +155,7 @@ impl Profile {
                 connection_window: 256 * MIB,
                 ping_interval: Duration::from_secs(10),
                 ping_timeout: Duration::from_secs(5),
-                unacknowledged_timeout: Duration::from_secs(15),
+                unacknowledged_timeout: Duration::from_secs(4),
             },
             http3: Http3Options {
                 max_streams: 1024,

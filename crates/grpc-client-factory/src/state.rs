@@ -176,6 +176,11 @@ impl State {
         true
     }
 
+    /// Returns whether calls wait for a server of which nothing is heard.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.stalled.as_ref().is_some_and(|stalled| !stalled.is_refused)
+    }
+
     /// Takes in that nobody listens at `address`, as its host says. No new call begins on an HTTP/3 connection to it. Returns whether calls
     /// are under way on one. HTTP/3 is not to blame.
     pub(crate) fn finds_refusal(&mut self, address: SocketAddr, now: Instant) -> bool {
@@ -230,15 +235,13 @@ impl State {
         true
     }
 
-    /// Ends a connection that is still stalled when it is known whether HTTP/2 works: its calls fail instead of waiting for their
-    /// deadlines.
+    /// Ends a connection that is still stalled when HTTP/2 had as long to connect: its calls fail instead of waiting for their deadlines.
+    /// Either that works, or the server is gone.
     pub(crate) fn give_up_stalled(&mut self, now: Instant, stall: Duration) {
-        // That was tried when the stall was found. If it has failed, the server is gone.
-        let is_known = self.attempt.is_none();
         self.stalled = self.stalled.take().filter(|stalled| {
             let progress = stalled.connection.progress();
             let waits = stalled.connection.in_flight() > 0 && progress.is_some_and(|(rtt, _)| rtt == stalled.rtt);
-            let is_over = waits && is_known && now.duration_since(stalled.since) >= stall;
+            let is_over = waits && now.duration_since(stalled.since) >= stall;
             if is_over {
                 stalled.connection.cut();
             }

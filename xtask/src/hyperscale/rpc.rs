@@ -29,7 +29,7 @@ pub(crate) struct Options {
 enum Part {
     /// Everything that gRPC promises, with tonic's own client and server at one end, too.
     Calls,
-    /// UDP is dropped: from the start, in the middle, one way.
+    /// UDP is dropped: from the start, in the middle, one way; or everything, as when a host vanishes.
     Udp,
     /// The server is killed and comes back on its port.
     Restart,

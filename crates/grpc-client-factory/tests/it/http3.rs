@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{TryStreamExt as _, stream};
-use grpc_client_factory::{FactoryError, Http3Mode, Profile, Protocol, Refuser};
+use grpc_client_factory::{FactoryError, Http3Mode, Profile, Protocol, Refuser, Target};
 use identity::{ExpectedPeer, RefusalReason, SharedCredentials};
 use test_authority::{Authority, Holder};
+use test_rpc::EchoService;
 use test_rpc::rpc::echo_client::EchoClient;
 use test_rpc::rpc::{EchoReply, EchoRequest, Failure, StreamRequest, Summary};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tonic::{Code, Request};
 
 use crate::quic::{Quic, Wire};
 use crate::support::{
-    CLIENT, Outcome, Pair, SERVER, Serving, channel, credentials, factory, held, says, unhurried, wait_until,
+    CLIENT, Outcome, PATIENCE, Pair, SERVER, Serving, channel, credentials, factory, held, says, unhurried, wait_until,
 };
 
 /// The control-plane profile without second attempts, changed.
@@ -356,6 +358,44 @@ async fn packets_that_arrive_nowhere_move_new_calls_to_http2_and_end_those_that_
     let status = waiting.join_next().await.expect("a call")?;
     assert_eq!(status.code(), Code::Unavailable, "{status}");
     assert_eq!(pair.serving.accepted(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn calls_to_a_host_that_vanishes_do_not_wait_for_what_it_takes_to_see_that_http2_fails_too() -> Outcome {
+    let authority = Authority::new()?;
+    // Whoever connects there hears nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = silent.local_addr()?;
+    let quic = Quic::start("127.0.0.1:0".parse()?, credentials(&authority, SERVER), EchoService::default());
+    let wire = Wire::start(address, quic.address).await;
+    let mut profile = unhurried(patient(quick()));
+    (profile.http3.stall, profile.connect_timeout) = (Duration::from_secs(1), Duration::from_secs(60));
+    let factory = factory(credentials(&authority, CLIENT), profile);
+    let channel = channel(&factory, &Target::new(address.into(), ExpectedPeer::Node(SERVER.parse()?)));
+    let client = EchoClient::new(channel.clone());
+    client.clone().unary(says("a")).await?;
+    wire.swallow();
+    let call = |request| {
+        let mut client = client.clone();
+        async move { client.unary(request).await.expect_err("no answer can come") }
+    };
+    let mut calls = JoinSet::new();
+    calls.spawn(call(held()));
+    wait_until(|| channel.connection().is_none()).await;
+    // Comes while it is tried whether there is another way.
+    calls.spawn(call(says("b")));
+    let mut said = Vec::new();
+    while let Some(status) = timeout(PATIENCE, calls.join_next()).await? {
+        let status = status?;
+        said.push(match FactoryError::of(&status) {
+            Some(FactoryError::Lost { .. }) => "lost",
+            Some(FactoryError::ConnectTimeout { .. }) => "not connected",
+            _ => return Err(status.into()),
+        });
+    }
+    said.sort_unstable();
+    assert_eq!(said, ["lost", "not connected"]);
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! UDP that gets lost, from the start or in the middle of a connection.
+//! Packets that get lost, from the start or in the middle of a connection: those of UDP, or all.
 
 use std::time::Duration;
 
@@ -22,6 +22,16 @@ const HEALTHY: Duration = Duration::from_millis(1_500);
 
 /// Calls on a stalled connection are given up after `stall` twice, looked at every 250 ms.
 const GIVEN_UP: Duration = Duration::from_millis(2_600);
+
+/// The profile's `http2.unacknowledged_timeout` is 4 s.
+const UNACKNOWLEDGED: Duration = Duration::from_millis(4_500);
+
+/// The profile's `connect_timeout` is 3 s.
+const NOT_CONNECTED: Duration = Duration::from_millis(3_200);
+
+/// A call that waits, while nothing is sent, is found to wait in vain once the connection is asked whether it is there: after 5 s over HTTP/3, and
+/// its packets have arrived nowhere for `stall` twice.
+const WAITED_IN_VAIN: Duration = Duration::from_millis(8_000);
 
 /// HTTP/3 is left alone for 1 s, a fifth more or less, and then looked at within 250 ms.
 const AGAIN: Duration = Duration::from_millis(1_500);
@@ -59,7 +69,9 @@ pub(super) async fn hold(report: &mut Report) -> anyhow::Result<()> {
         // Short enough that HTTP/3 has not been looked at again before it is over.
         mid_run(way, Duration::from_millis(1_950), report).await?;
     }
-    mid_run(Way::Both, Duration::from_secs(6), report).await
+    mid_run(Way::Both, Duration::from_secs(6), report).await?;
+    vanished(Http3Mode::Auto, GIVEN_UP, report).await?;
+    vanished(Http3Mode::Off, UNACKNOWLEDGED, report).await
 }
 
 /// No packet of UDP has ever come through, and then they all do.
@@ -131,5 +143,38 @@ async fn mid_run(way: Way, outage: Duration, report: &mut Report) -> anyhow::Res
     at_most(report, &format!("{what}: longest wait of a call under way"), waited, GIVEN_UP);
     let again = if outage < GIVEN_UP { AGAIN } else { 2 * AGAIN };
     at_most(report, &format!("{what}: HTTP/3 again after"), http3_again(&steady, healed), again);
+    pair.executed_once(&what, report).await
+}
+
+/// Nothing reaches the host of the server or comes from it for a while, as when its power fails: nobody says that it is gone. Calls come every
+/// 10 ms; another, over a connection of its own, waits for an answer.
+async fn vanished(mode: Http3Mode, given_up: Duration, report: &mut Report) -> anyhow::Result<()> {
+    let (name, in_vain) = if mode == Http3Mode::Off { ("HTTP/2", UNACKNOWLEDGED) } else { ("HTTP/3", WAITED_IN_VAIN) };
+    let what = format!("the server's host vanishes, over {name}");
+    let (mut pair, mut quiet) = (Pair::start(profile(mode)).await?, Pair::start(profile(mode)).await?);
+    let deadline = Duration::from_secs(20);
+    let waiting = quiet.caller("waiting", deadline)?;
+    let waiting = tokio::spawn(async move { waiting.held().await });
+    quiet.server.tell("running 1").await?;
+    let steady = Load::open(pair.caller("steady", deadline)?, Duration::from_millis(10));
+    pass(Duration::from_secs(1)).await;
+    let ports = [pair.server.address.port(), quiet.server.address.port()];
+    let both = ports.map(|port| ["sport", "dport"].map(|side| format!("meta l4proto {{ tcp, udp }} th {side} {port}")));
+    let dropping = Dropping::begin(both.as_flattened()).await?;
+    let cut = Instant::now();
+    let waited = waiting.await?;
+    let is_lost = waited.outcome.is_err();
+    at_most(report, &format!("{what}: a call that waits ends after"), is_lost.then(|| waited.ended - cut), in_vain);
+    pass((cut + Duration::from_secs(8)).saturating_duration_since(Instant::now())).await;
+    dropping.end().await?;
+    let healed = Instant::now();
+    pass(2 * NOT_CONNECTED).await;
+    let steady = steady.end().await;
+    let under_way = longest(&steady, (cut, cut + HEALTHY / 2));
+    at_most(report, &format!("{what}: longest wait of a call under way"), under_way, given_up);
+    let new = steady.iter().filter(|call| call.begun >= cut + given_up && call.begun < healed).map(Done::took).max();
+    at_most(report, &format!("{what}: longest wait of a new call"), new, NOT_CONNECTED);
+    let again = healthy_from(&steady, (healed, healed + 2 * NOT_CONNECTED), SOON);
+    at_most(report, &format!("{what}: new calls do well again after"), again.map(|at| at - healed), NOT_CONNECTED);
     pair.executed_once(&what, report).await
 }
