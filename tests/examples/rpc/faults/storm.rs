@@ -31,9 +31,10 @@ const TIMES: usize = 3;
 const IDLE: Duration = Duration::from_secs(4);
 const GIVEN_BACK: Duration = Duration::from_secs(30);
 
-/// What stays with the factory: its UDP socket, and what looks after it and after the connections.
-const SOCKETS_KEPT: usize = 1;
-const TASKS_KEPT: usize = 2;
+/// What stays with the factory: its UDP socket, by one descriptor for packets and one for what hosts say of them; and what looks after either,
+/// and after the connections.
+const SOCKETS_KEPT: usize = 2;
+const TASKS_KEPT: usize = 3;
 
 /// For each server a connection over TCP, and one of UDP for all.
 const SOCKETS: usize = SERVERS as usize + 4;

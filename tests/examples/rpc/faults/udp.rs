@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use grpc_client_factory::Http3Mode;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::network::Dropping;
@@ -154,7 +156,8 @@ async fn vanished(mode: Http3Mode, given_up: Duration, report: &mut Report) -> a
     let (mut pair, mut quiet) = (Pair::start(profile(mode)).await?, Pair::start(profile(mode)).await?);
     let deadline = Duration::from_secs(20);
     let waiting = quiet.caller("waiting", deadline)?;
-    let waiting = tokio::spawn(async move { waiting.held().await });
+    let mut held = JoinSet::new();
+    held.spawn(async move { waiting.held().await });
     quiet.server.tell("running 1").await?;
     let steady = Load::open(pair.caller("steady", deadline)?, Duration::from_millis(10));
     pass(Duration::from_secs(1)).await;
@@ -162,7 +165,7 @@ async fn vanished(mode: Http3Mode, given_up: Duration, report: &mut Report) -> a
     let both = ports.map(|port| ["sport", "dport"].map(|side| format!("meta l4proto {{ tcp, udp }} th {side} {port}")));
     let dropping = Dropping::begin(both.as_flattened()).await?;
     let cut = Instant::now();
-    let waited = waiting.await?;
+    let waited = held.join_next().await.context("a call waits")??;
     let is_lost = waited.outcome.is_err();
     at_most(report, &format!("{what}: a call that waits ends after"), is_lost.then(|| waited.ended - cut), in_vain);
     pass((cut + Duration::from_secs(8)).saturating_duration_since(Instant::now())).await;
