@@ -139,7 +139,7 @@ fn grpc_packages() -> String {
     line("optional", name, &format!("interop grpc, interop mesh; {GET_GRPC_PACKAGES}"))
 }
 
-/// Returns whether `python` has aioquic, grpcio and curl_cffi.
+/// Returns whether `python` has aioquic, grpcio and `curl_cffi`.
 pub(crate) fn has_grpc_packages(python: &Path) -> bool {
     let check = Command::new(python).args(["-c", "import aioquic, curl_cffi, grpc"]).output();
     check.is_ok_and(|check| check.status.success())

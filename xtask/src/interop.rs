@@ -14,14 +14,14 @@ use crate::process::{cargo, succeeds};
 pub(crate) enum Options {
     /// Our gRPC server and client factory, each to grpcio over HTTP/2 and to aioquic over HTTP/3.
     Grpc {
-        /// The Python that has aioquic, grpcio and curl_cffi.
+        /// The Python that has aioquic, grpcio and `curl_cffi`.
         #[arg(long, default_value = "python3", value_name = "PATH")]
         python: PathBuf,
     },
     /// Real nodes, between applications of grpcio and of plain HTTP, and those who call them: grpcio, aioquic, and curl over each
     /// version of HTTP.
     Mesh {
-        /// The Python that has aioquic, grpcio and curl_cffi.
+        /// The Python that has aioquic, grpcio and `curl_cffi`.
         #[arg(long, default_value = "python3", value_name = "PATH")]
         python: PathBuf,
         #[command(flatten)]
