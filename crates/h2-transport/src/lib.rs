@@ -29,9 +29,11 @@
 //! # }
 //! ```
 
+mod body;
 mod gather;
 mod read_ahead;
 mod spare;
 
+pub use body::{Received, send_all, trace_failure};
 pub use gather::{Gathering, Outlet, gather};
 pub use read_ahead::{ReadAhead, read_ahead};

@@ -5,7 +5,6 @@ use http::header::{CONTENT_TYPE, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
 use lanes::PerLane;
 use mesh_types::ServiceName;
 use prost::Message;
@@ -14,7 +13,7 @@ use tonic::body::Body;
 
 use super::dial::SendError;
 use super::endpoint::LocalEndpoint;
-use super::link::Link;
+use super::link::{Answer, Link};
 
 /// Longest answer to the question whether a service is well.
 const ANSWER_BYTES_MAX: usize = 4 * 1024;
@@ -50,7 +49,7 @@ impl GrpcApp {
     }
 
     /// Has the application answer; everything passes as it is, but for who is addressed.
-    pub(crate) async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, SendError> {
+    pub(crate) async fn send(&self, mut request: Request<Body>) -> Result<Response<Answer>, SendError> {
         let path = request.uri().path_and_query().cloned();
         let mut uri = http::uri::Parts::default();
         uri.scheme = Some(Scheme::HTTP);

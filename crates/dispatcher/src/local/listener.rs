@@ -2,24 +2,26 @@
 
 use std::convert::Infallible;
 use std::fs;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net;
 use std::os;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2_transport::{Outlet, gather, read_ahead};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use lanes::{Lanes, Seat};
 use mesh_server::Upgrades;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -186,12 +188,11 @@ enum Stream {
 
 impl Stream {
     /// Makes it one of the runtime that this is called in.
-    fn enter(self) -> io::Result<TokioIo<Either<TcpStream, UnixStream>>> {
-        let entered = match self {
+    fn enter(self) -> io::Result<Either<TcpStream, UnixStream>> {
+        match self {
             Self::Tcp(stream) => TcpStream::from_std(stream).map(Either::Left),
             Self::Unix(stream) => UnixStream::from_std(stream).map(Either::Right),
-        };
-        entered.map(TokioIo::new)
+        }
     }
 }
 
@@ -230,14 +231,45 @@ async fn begin<S, B>(
     drop(place);
 }
 
-fn serve<T, S, B>(stream: T, service: S, shutdown: CancellationToken) -> impl Future<Output = ()> + Send
+async fn serve<T, S, B>(stream: T, service: S, shutdown: CancellationToken)
 where
-    T: Read + Write + Send + Unpin + 'static,
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Service<Request<Body>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static,
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let tasks = Arc::new(Tasks::default());
-    let mut builder = auto::Builder::new(Spawner(Arc::downgrade(&tasks)));
+    let builder = builder(Spawner(Arc::downgrade(&tasks)));
+    let upgrades = Upgrades::default();
+    let offered = upgrades.clone();
+    let service = TowerToHyperService::new(service.map_request(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        offered.offer(request.extensions_mut());
+        request
+    }));
+    let (io, outlet) = gather(read_ahead(stream));
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
+    let ended = tokio::select! {
+        ended = run(connection.as_mut(), &outlet) => Some(ended),
+        () = shutdown.cancelled() => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            run(connection, &outlet).await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error = &*error, "a connection of an application has ended");
+    }
+    if let Some(mut work) = upgrades.take() {
+        run(Pin::new(&mut work), &outlet).await;
+    }
+    drop(tasks);
+}
+
+fn builder(executor: Spawner) -> auto::Builder<Spawner> {
+    let mut builder = auto::Builder::new(executor);
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder
         .http2()
@@ -246,28 +278,14 @@ where
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(256 * STREAM_WINDOW_BYTES)
         .max_header_list_size(64 * 1024);
-    let upgrades = Upgrades::default();
-    let offered = upgrades.clone();
-    let service = TowerToHyperService::new(service.map_request(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        offered.offer(request.extensions_mut());
-        request
-    }));
-    async move {
-        let mut connection = Box::pin(builder.serve_connection_with_upgrades(stream, service));
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(error = &*error, "a connection of an application has ended");
-        }
-        if let Some(work) = upgrades.take() {
-            work.await;
-        }
-        drop(tasks);
-    }
+    builder
+}
+
+/// Polls a connection to its end, and sends after each turn what it has written.
+async fn run<C: Future, I: AsyncWrite + Unpin>(mut connection: Pin<&mut C>, outlet: &Outlet<I>) -> C::Output {
+    poll_fn(|cx| {
+        let turn = connection.as_mut().poll(cx);
+        outlet.after(turn, cx)
+    })
+    .await
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::{Mutex, PoisonError, Weak};
 
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// The tasks of a connection, which end with it.
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ pub(crate) struct Tasks(Mutex<JoinSet<()>>);
 pub(crate) struct Spawner(pub(crate) Weak<Tasks>);
 
 impl Tasks {
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         let mut set = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(ended) = set.try_join_next() {
             if let Err(error) = ended
@@ -23,7 +23,7 @@ impl Tasks {
                 tracing::error!(%error, "a task of a connection to a local service has panicked");
             }
         }
-        set.spawn(task);
+        set.spawn(task)
     }
 }
 
