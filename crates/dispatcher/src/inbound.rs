@@ -34,7 +34,9 @@ pub(crate) async fn elsewhere(
 /// Says who is called, and how long the caller waits: what it says by our headers holds for all the way.
 fn prepare(service: &ServiceName, request: &mut Request<Body>) -> Result<(), Status> {
     let headers = request.headers_mut();
-    if let Some(left) = late::time_left(headers, &meta::times(headers)?)? {
+    let tells_time =
+        [&timeout::NAME, &header::TTL_MS, &header::DEADLINE].iter().any(|name| headers.contains_key(*name));
+    if tells_time && let Some(left) = late::time_left(headers, &meta::times(headers)?)? {
         late::deadline(Some(left))?;
         headers.insert(timeout::NAME, timeout::header(left));
         headers.remove(header::TTL_MS);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use grpc_client_factory::{Affinity, Idempotent};
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 use mesh_types::{NodeId, ServiceName};
 use peers_core::hash_key;
 use tonic::Code;
@@ -69,9 +69,12 @@ impl Hop {
 
     /// Makes `request` one that goes on from `node`, and tells the client factory what it says about whom to choose.
     pub(crate) fn write(&self, node: &NodeId, request: &mut Request<Body>) {
+        let is_http2 = request.version() == Version::HTTP_2;
         let headers = request.headers_mut();
         headers.insert(header::HOPS, HeaderValue::from(u16::from(self.hops) + 1));
-        for name in &OF_THE_CONNECTION {
+        // HTTP/2 has none of the others, and h2 refuses requests that do.
+        let left_out = if is_http2 { &[HOST][..] } else { &OF_THE_CONNECTION };
+        for name in left_out {
             headers.remove(name);
         }
         if self.delegate.as_ref().is_some_and(|delegate| delegate.node == *node) {
@@ -81,7 +84,9 @@ impl Hop {
         let shard = headers.get(&header::SHARD_KEY).and_then(|shard| shard.to_str().ok()).map(Into::into);
         let is_idempotent = headers.get(&header::IDEMPOTENT).is_some_and(|value| value == "true");
         let extensions = request.extensions_mut();
-        extensions.insert(Affinity { key, shard });
+        if key.is_some() || shard.is_some() {
+            extensions.insert(Affinity { key, shard });
+        }
         if is_idempotent {
             extensions.insert(Idempotent);
         }

@@ -67,7 +67,7 @@ impl Attempts<'_> {
             // With nobody else to ask, the attempts under way are all there are.
             let another = first.take().map_or_else(|| self.pick(&tried), Ok);
             let Ok(leased) = another else { return None };
-            let (body, headers) = (request.body(), self.headers(before));
+            let (body, mut headers) = (request.body(), self.headers(before));
             tried.push(leased.key());
             if before > 0 {
                 self.balanced.meter.retries_hedge.increment(1);
@@ -76,7 +76,7 @@ impl Attempts<'_> {
             Some(async move {
                 // The first to be late decides for all: they have one deadline.
                 let mut timer = self.deadline.map(Timer::new);
-                let (result, code, pushback) = self.attempt(leased, headers, body, timer.as_mut()).await;
+                let (result, code, pushback) = self.attempt(leased, &mut headers, body, timer.as_mut()).await;
                 Attempted { result, code, pushback }
             })
         };
@@ -104,9 +104,9 @@ impl Attempts<'_> {
         loop {
             self.tried.push(leased.key());
             let replay = body.replay();
-            let mut timer = self.timer.take();
-            let (result, code, pushback) = self.attempt(leased, self.parts.headers.clone(), body, timer.as_mut()).await;
-            self.timer = timer;
+            let (mut timer, mut headers) = (self.timer.take(), std::mem::take(&mut self.parts.headers));
+            let (result, code, pushback) = self.attempt(leased, &mut headers, body, timer.as_mut()).await;
+            (self.timer, self.parts.headers) = (timer, headers);
             if code == Code::Ok {
                 self.balanced.did_well();
                 return result;
@@ -145,7 +145,7 @@ impl Attempts<'_> {
     async fn attempt(
         &self,
         mut leased: Leased,
-        headers: HeaderMap,
+        headers: &mut HeaderMap,
         body: RequestBody,
         timer: Option<&mut Timer>,
     ) -> (Result<Answered, Arc<FactoryError>>, Code, Pushback) {
@@ -171,19 +171,24 @@ impl Attempts<'_> {
     async fn send(
         &self,
         leased: &Leased,
-        headers: HeaderMap,
+        headers: &mut HeaderMap,
         body: RequestBody,
         timer: Option<&mut Timer>,
     ) -> Result<Answer, Arc<FactoryError>> {
         let channel = self.balanced.channel(&leased.lease)?;
         self.span.goes_to(&channel.target().endpoint);
-        let head = channel.head(self.parts.method.clone(), &self.parts.uri, headers);
+        let head = channel.head(self.parts.method.clone(), &self.parts.uri, std::mem::take(headers));
         let call = Call { link: Arc::clone(channel.link()), head, deadline: self.own };
-        let sent = pin!(call.attempt(body));
-        let answer = match timer {
-            Some(timer) => timer.bound(&channel.target().endpoint, sent).await,
-            None => sent.await,
-        }?;
+        let answer = {
+            let sent = pin!(call.attempt(body));
+            match timer {
+                Some(timer) => timer.bound(&channel.target().endpoint, sent).await,
+                None => sent.await,
+            }
+        };
+        // The next attempt has them.
+        *headers = call.head.headers;
+        let answer = answer?;
         self.learn(leased, channel.link(), answer.protocol());
         match answer.not_processed() {
             Some(said) => {
