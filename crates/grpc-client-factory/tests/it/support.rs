@@ -1,6 +1,7 @@
 //! A small mesh: its CA, tonic's own server behind mutual TLS, and factories.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,7 +18,7 @@ use test_rpc::rpc::EchoRequest;
 use test_rpc::rpc::echo_client::EchoClient;
 use test_rpc::rpc::echo_server::EchoServer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -41,6 +42,20 @@ pub(crate) fn held() -> EchoRequest {
     EchoRequest { held: true, ..EchoRequest::default() }
 }
 
+/// Finds a port that nobody has, neither of TCP nor of UDP: a client's socket may have any.
+pub(crate) async fn bind_both() -> io::Result<(TcpListener, UdpSocket)> {
+    let mut taken = Vec::new();
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        match UdpSocket::bind(listener.local_addr()?).await {
+            Ok(socket) => return Ok((listener, socket)),
+            // Kept, so that the next is another.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && taken.len() < 16 => taken.push(listener),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// tonic's own server, which nothing of ours but the TLS configuration has touched.
 pub(crate) struct Serving {
     pub(crate) address: SocketAddr,
@@ -52,7 +67,8 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) async fn start(credentials: Arc<dyn CredentialSource>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        // UDP is free at its end, for what a test starts there or leaves out.
+        let (listener, _udp) = bind_both().await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let echo = EchoService::default();
         let (accepted, drains) = (Arc::new(AtomicUsize::new(0)), watch::Sender::new(0));

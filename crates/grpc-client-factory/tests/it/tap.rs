@@ -8,6 +8,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
+use crate::support::bind_both;
+
 /// What has passed: of TCP each direction of each connection, of UDP each packet.
 #[derive(Default)]
 pub(crate) struct Seen {
@@ -24,9 +26,8 @@ pub(crate) struct Tap {
 
 impl Tap {
     pub(crate) async fn to(server: SocketAddr) -> std::io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let (listener, socket) = bind_both().await?;
         let address = listener.local_addr()?;
-        let socket = UdpSocket::bind(address).await?;
         let seen = Arc::<Mutex<Seen>>::default();
         let mut tasks = JoinSet::new();
         tasks.spawn(carry_streams(listener, server, Arc::clone(&seen)));
