@@ -402,9 +402,7 @@ async fn watch(
         let now = Instant::now();
         match change {
             Change::Time => {
-                let late = now.duration_since(next);
-                // Whoever is a little late each time would be later each time.
-                let at = if late < ON_TIME { next } else { now };
+                let (at, late) = looked_at(next, now);
                 next = inner.look_after(at, late);
                 continue;
             }
@@ -424,6 +422,13 @@ async fn watch(
     }
 }
 
+/// Returns when a look that was due counts as made, and by how much it is late. Whoever is a little late each time would be later each time, and
+/// what waits for so many looks, as a stall does, would wait for one more.
+fn looked_at(due: Instant, now: Instant) -> (Instant, Duration) {
+    let late = now.duration_since(due);
+    if late < ON_TIME { (due, Duration::ZERO) } else { (now, late) }
+}
+
 /// What a factory has to do something about.
 enum Change {
     Time,
@@ -438,5 +443,18 @@ impl fmt::Debug for ClientFactory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("ClientFactory");
         out.field("links", &self.links()).field("connections", &self.connections()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_is_a_little_late_is_made_on_time() {
+        let due = Instant::now();
+        let (little, much) = (Duration::from_millis(9), Duration::from_millis(10));
+        assert_eq!(looked_at(due, due + little), (due, Duration::ZERO));
+        assert_eq!(looked_at(due, due + much), (due + much, much));
     }
 }
