@@ -109,7 +109,7 @@ async fn accept(
     loop {
         let incoming = stream::unfold(queue.clone(), |queue| async move {
             let connection = queue.pop().await;
-            Some((Ok::<_, std::io::Error>(connection), queue))
+            Some((Ok::<_, io::Error>(connection), queue))
         });
         let (drain, mut drained) = (drains.clone(), drains.clone());
         let server = Server::builder().add_service(
