@@ -38,11 +38,12 @@ const WIDE_COLUMNS: [Column; 12] = [
     Column { title: "INCARNATION", text: |peer, _| text(peer, "/incarnation") },
     Column { title: "HTTP3", text: |peer, _| text(peer, "/metadata/http3Support") },
     Column { title: "FEATURES", text: |peer, _| list(peer, "/metadata/features") },
-    Column { title: "LABELS", text: |peer, _| labels(peer) },
     Column { title: "BREAKER", text: |peer, _| text(peer, "/calls/breaker") },
     Column { title: "SUCCEEDED", text: |peer, _| text(peer, "/calls/succeeded") },
     Column { title: "FAILED", text: |peer, _| text(peer, "/calls/failed") },
     Column { title: "UNREACHABLE", text: |peer, _| text(peer, "/calls/unreachable") },
+    // Last: it may be as long as it likes.
+    Column { title: "LABELS", text: |peer, _| labels(peer) },
 ];
 
 const STATUS: &str = "STATUS";
@@ -190,8 +191,8 @@ node-with-a-long-name   Suspect   -           -         worker       -        - 
             true,
             false,
             "\
-NODE     STATUS   LIFECYCLE   HEALTH    ROLE         REGION   ENDPOINT          RTT   LAST SEEN   STATE   CLUSTER   VERSION   GENERATION             INCARNATION   HTTP3   FEATURES      LABELS           BREAKER     SUCCEEDED   FAILED   UNREACHABLE
-node-a   Alive    draining    healthy   dispatcher   eu-1     127.0.0.1:17421   -     now         Alive   alpha     0.1.0     18446744073709551615   2             true    lifecycle,x   rack=r1,zone=a   half_open   12          3        2
+NODE     STATUS   LIFECYCLE   HEALTH    ROLE         REGION   ENDPOINT          RTT   LAST SEEN   STATE   CLUSTER   VERSION   GENERATION             INCARNATION   HTTP3   FEATURES      BREAKER     SUCCEEDED   FAILED   UNREACHABLE   LABELS
+node-a   Alive    draining    healthy   dispatcher   eu-1     127.0.0.1:17421   -     now         Alive   alpha     0.1.0     18446744073709551615   2             true    lifecycle,x   half_open   12          3        2             rack=r1,zone=a
 ",
         );
     }

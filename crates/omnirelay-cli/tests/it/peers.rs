@@ -41,12 +41,12 @@ async fn the_table_shows_a_line_a_member() -> Outcome {
     assert_eq!(rows.len(), 3);
 
     let wide = list(&node, &["-o", "wide"]).await?;
-    let added = ["STATE", "CLUSTER", "VERSION", "GENERATION", "INCARNATION", "HTTP3", "FEATURES", "LABELS"];
-    let of_calls = ["BREAKER", "SUCCEEDED", "FAILED", "UNREACHABLE"];
+    let added = ["STATE", "CLUSTER", "VERSION", "GENERATION", "INCARNATION", "HTTP3", "FEATURES"];
+    let of_calls = ["BREAKER", "SUCCEEDED", "FAILED", "UNREACHABLE", "LABELS"];
     assert_eq!(cells(&wide.stdout)[0][9..], [added.as_slice(), &of_calls].concat());
     assert_eq!(
         cells(&wide.stdout)[2][9..],
-        ["Unreachable", "alpha", "0.1.0", "18446744073709551615", "2", "true", "-", "rack=r1", "-", "-", "-", "-"]
+        ["Unreachable", "alpha", "0.1.0", "18446744073709551615", "2", "true", "-", "-", "-", "-", "-", "rack=r1"]
     );
     Ok(())
 }
