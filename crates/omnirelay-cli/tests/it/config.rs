@@ -1,7 +1,6 @@
 //! `serve`, `config` and `mesh config`, which the node does.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -12,10 +11,17 @@ use crate::node::Failure;
 
 type Outcome = Result<(), Failure>;
 
+/// Makes a copy of `program` that can be executed. Another process writes it: what this one has open for writing is open as well in each
+/// process that another test is just starting, and nobody can execute it meanwhile.
+fn copy_program(program: &Path, to: &Path) -> Outcome {
+    let installed = std::process::Command::new("install").args(["-m", "755"]).arg(program).arg(to).status()?;
+    if installed.success() { Ok(()) } else { Err(format!("install ended with {installed}").into()) }
+}
+
 /// Copies the command into `dir`, where nothing is beside it but what the test puts there.
 fn install(dir: &Path) -> Result<Command, Failure> {
     let installed = dir.join("omnirelay");
-    fs::copy(env!("CARGO_BIN_EXE_omnirelay"), &installed)?;
+    copy_program(Path::new(env!("CARGO_BIN_EXE_omnirelay")), &installed)?;
     let mut command = Command::new(installed);
     command.env("PATH", dir.join("nothing")).kill_on_drop(true);
     Ok(command)
@@ -23,9 +29,9 @@ fn install(dir: &Path) -> Result<Command, Failure> {
 
 /// Puts a node into `dir` that says how it was called, and ends with 1.
 fn install_node(dir: &Path) -> Outcome {
-    let node = dir.join("omnirelay-node");
-    fs::write(&node, "#!/bin/sh\nprintf '<%s>' \"$@\"\nexit 1\n")?;
-    Ok(fs::set_permissions(&node, fs::Permissions::from_mode(0o755))?)
+    let script = dir.join("script");
+    fs::write(&script, "#!/bin/sh\nprintf '<%s>' \"$@\"\nexit 1\n")?;
+    copy_program(&script, &dir.join("omnirelay-node"))
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! `request` and `benchmark`: calls as an application makes them.
 
 use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use dispatcher::LocalEndpoint;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 use crate::command::{Run, finish, omnirelay, run};
 use crate::listener::Listener;
@@ -81,8 +83,10 @@ async fn a_call_that_fails_says_how_in_the_words_of_its_status() -> Outcome {
     check_fails(&listener, &["letters", "double"], "letters/double failed: not-found: ").await?;
     let wait = ["numbers", "wait", "-d", "null", "--deadline", "200ms"];
     check_fails(&listener, &wait, "numbers/wait failed: deadline-exceeded: ").await?;
-    let via = listener.via.clone();
-    drop(listener);
+    // A port that is taken and not listened at: one that a test has given back may be another's already.
+    let taken = TcpSocket::new_v4()?;
+    taken.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let via = format!("http://{}", taken.local_addr()?);
     let nobody = run(&["request", "numbers", "double", "--via", &via]).await?;
     assert_eq!(nobody.code, Some(1));
     let told = format!("error: numbers/double failed: cannot call {via}: Connection refused");
