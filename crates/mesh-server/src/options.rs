@@ -65,7 +65,7 @@ pub struct Http2Options {
     pub stream_window_bytes: u32,
     /// Requests at once on one connection, default 256.
     pub max_streams: u32,
-    /// Silence after which the client is asked whether it is still there, default 10 s.
+    /// Silence after which the client is asked whether it is still there, default 20 s: later than clients ask, who need to know sooner.
     pub keep_alive: Duration,
     /// How long it may take to answer that, default 5 s.
     pub keep_alive_timeout: Duration,
@@ -76,7 +76,7 @@ impl Default for Http2Options {
         Self {
             stream_window_bytes: 1024 * 1024,
             max_streams: 256,
-            keep_alive: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(20),
             keep_alive_timeout: Duration::from_secs(5),
         }
     }

@@ -24,8 +24,8 @@ pub(crate) const NAME: &str = "connections";
 
 /// Connections of each protocol.
 const CONNECTIONS: u8 = 200;
-/// How long they are left alone: each is asked once in that time whether it is still there.
-const REST: Duration = Duration::from_secs(11);
+/// How long they are left alone: in that time clients ask twice whether the server is there, and servers once.
+const REST: Duration = Duration::from_secs(20);
 /// How long what was done before has to come to its end.
 const SETTLE: Duration = Duration::from_secs(1);
 
