@@ -152,11 +152,18 @@ impl Received {
 mod tests {
     use std::collections::VecDeque;
     use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use http::Request;
     use tokio::task::JoinSet;
 
     use super::*;
+
+    const PIECE: usize = 16 * 1024;
+    const PIECES: usize = 100;
+    /// What may be under way unread, unless more is granted (RFC 9113 §6.9.2).
+    const WINDOW: usize = 65_535;
 
     /// A body of these pieces, after which nothing comes, or nothing for now.
     struct Pieces {
@@ -180,19 +187,57 @@ mod tests {
         }
     }
 
-    /// Sends a body, and returns the pieces that come, as many as there are of one that does not end; the last is told by an exclamation
-    /// mark.
-    async fn arrived(pieces: &[&'static str], ends: bool) -> Result<Vec<String>, h2::Error> {
+    /// A body of many large pieces, all there at once.
+    struct Large {
+        left: usize,
+        taken: Arc<AtomicUsize>,
+    }
+
+    impl Body for Large {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if self.left == 0 {
+                return Poll::Ready(None);
+            }
+            self.left -= 1;
+            self.taken.fetch_add(1, Ordering::Relaxed);
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; PIECE])))))
+        }
+    }
+
+    /// Begins to send a body, and returns what comes; what it runs on ends with the tasks.
+    async fn begin<B>(body: B) -> Result<(RecvStream, JoinSet<()>), h2::Error>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+    {
         let (near, far) = tokio::io::duplex(1024);
         let (client, server) = tokio::join!(h2::client::handshake(near), h2::server::handshake(far));
         let ((mut client, connection), mut server) = (client?, server?);
-        let (_answer, sending) = client.send_request(Request::new(()), false)?;
+        let (answer, sending) = client.send_request(Request::new(()), false)?;
         let mut running = JoinSet::new();
         running.spawn(async move { drop(connection.await) });
-        running.spawn(send_all(sending, Pieces { left: pieces.iter().copied().collect(), ends }));
-        let (request, _respond) = server.accept().await.expect("a request")?;
-        running.spawn(async move { drop(server.accept().await) });
-        let (mut stream, mut seen) = (request.into_body(), Vec::new());
+        running.spawn(async move {
+            send_all(sending, body).await;
+            drop(answer.await);
+        });
+        let (request, respond) = server.accept().await.expect("a request")?;
+        running.spawn(async move {
+            drop(server.accept().await);
+            drop(respond);
+        });
+        Ok((request.into_body(), running))
+    }
+
+    /// Sends a body, and returns the pieces that come, as many as there are of one that does not end; the last is told by an exclamation
+    /// mark.
+    async fn arrived(pieces: &[&'static str], ends: bool) -> Result<Vec<String>, h2::Error> {
+        let body = Pieces { left: pieces.iter().copied().collect(), ends };
+        let ((mut stream, _running), mut seen) = (begin(body).await?, Vec::new());
         let most = if ends { usize::MAX } else { pieces.len() };
         while seen.len() < most
             && let Some(piece) = stream.data().await
@@ -215,6 +260,28 @@ mod tests {
     #[tokio::test]
     async fn a_piece_does_not_wait_for_the_next() -> Result<(), h2::Error> {
         assert_eq!(arrived(&["a", "b"], false).await?, ["a", "b"]);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_body_is_taken_no_faster_than_it_is_read() -> Result<(), h2::Error> {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let body = Large { left: PIECES, taken: Arc::clone(&taken) };
+        let ((mut stream, _running), mut unread) = (begin(body).await?, 0);
+        while unread < WINDOW {
+            unread += stream.data().await.expect("a window full")?.len();
+        }
+        // One more may wait in the connection, and one in hand.
+        assert!(taken.load(Ordering::Relaxed) <= WINDOW.div_ceil(PIECE) + 2, "{taken:?} pieces");
+
+        stream.flow_control().release_capacity(unread)?;
+        let mut all = unread;
+        while let Some(data) = stream.data().await {
+            let length = data?.len();
+            all += length;
+            stream.flow_control().release_capacity(length)?;
+        }
+        assert_eq!(all, PIECES * PIECE);
         Ok(())
     }
 }
